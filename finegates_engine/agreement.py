@@ -1,0 +1,143 @@
+"""The `agreement` task: is this English sentence grammatical? Generated, no torch, no network.
+
+Ten phenomena of subject-verb and reflexive agreement across nouns that distract, after the test
+suites of Linzen et al. (arXiv 1611.01368), Marvin and Linzen (arXiv 1808.09031) and BLiMP
+(arXiv 1912.00582); words and patterns are our own. Number and gender of all nouns are drawn
+independently, so that no word, and no pair of neighbours, tells the label: what tells it is which
+noun governs the verb or reflexive. Validation uses other words in other patterns than training.
+"""
+
+import random
+import re
+
+from finegates_engine.agreement_words import PATTERNS, WORDS, Words
+
+SIZES = {"train": 10_000, "validation": 2_000}
+"""Sentences of each split: equally many of each phenomenon, half of each grammatical."""
+
+SEED = 20260209
+"""The sentences are a function of this number and the word lists."""
+
+ADJECTIVE_SHARE = 0.3
+"""Share of the nouns that get an adjective, which varies distances."""
+
+_SLOT = re.compile(r"\{(?:(?P<letter>[SDEOP])(?P<role>[.!=]))?(?P<list>\w+)\}")
+
+_AUXILIARIES = {
+    "be": (("is", "are"), ("was", "were")),
+    "have": (("has", "have"),),
+    "do": (("does", "do"),),
+}
+_REFLEXIVES = {"masculine": "himself", "feminine": "herself", "plural": "themselves"}
+
+
+def generate() -> dict[str, list[dict[str, str | int]]]:
+    """The splits "train" and "validation": rows of sentence, label, phenomenon, idx.
+
+    label: 1 grammatical, 0 not. idx: number of the row in its split. Rows are shuffled, so that
+    the first N are a fair sample. No sentence comes twice, nor together with its minimal pair.
+    """
+    return {split: _generate_split(split, size) for split, size in SIZES.items()}
+
+
+def _generate_split(split: str, size: int) -> list[dict[str, str | int]]:
+    generator = random.Random(f"agreement {SEED} {split}")
+    patterns, seen = PATTERNS[split], set()
+    rows: list[dict[str, str | int]] = []
+    for phenomenon, choices in patterns.items():
+        made = 0
+        while made < size // len(patterns):
+            pattern, label = choices[made // 2 % len(choices)], made % 2
+            sentence, frame = _Sentence(WORDS[split], generator).fill(pattern, bool(label))
+            if frame not in seen:
+                seen.add(frame)
+                rows.append({"sentence": sentence, "label": label, "phenomenon": phenomenon})
+                made += 1
+    generator.shuffle(rows)
+    return [row | {"idx": i} for i, row in enumerate(rows)]
+
+
+class _Sentence:
+    """One sentence in the making: the number or gender of each letter, the words used so far."""
+
+    def __init__(self, words: Words, generator: random.Random) -> None:
+        self.words = words
+        self.generator = generator
+        self.used: set[str] = set()
+        self.classes: dict[str, str] = {}
+
+    def fill(self, pattern: str, grammatical: bool) -> tuple[str, str]:
+        """The sentence, and its frame: what it shares with its minimal pair."""
+        kinds = ("masculine", "feminine", "plural") if "!self" in pattern else ("sing", "plural")
+        self.classes = {letter: self.generator.choice(kinds) for letter in "SD"}
+        self.classes["E"] = self.generator.choice(("sing", "plural"))
+        self.classes |= {"O": "sing", "P": "plural"}
+        forms = ("", "")
+
+        def word(slot: re.Match[str]) -> str:
+            nonlocal forms
+            letter, role, name = slot["letter"], slot["role"], slot["list"]
+            if role == "!":
+                forms = self._forms(letter, name)
+                return "\0"
+            if role == "=":
+                return self._verb(name)[self.classes[letter] == "plural"]
+            return self._noun(letter, name) if role else self._draw(name)
+
+        text = _SLOT.sub(word, pattern)
+        return _polish(text.replace("\0", forms[not grammatical])), text
+
+    def _forms(self, letter: str, name: str) -> tuple[str, str]:
+        """The form that agrees with a letter, and one that does not."""
+        own = self.classes[letter]
+        if name == "self":
+            others = [kind for kind in _REFLEXIVES if kind != own]
+            distractor = self.classes["D"]
+            other = distractor if distractor != own else self.generator.choice(others)
+            return _REFLEXIVES[own], _REFLEXIVES[other]
+        if name in _AUXILIARIES:
+            singular, plural = self.generator.choice(_AUXILIARIES[name])
+        else:
+            singular, plural = self._verb(name)
+        return (plural, singular) if own == "plural" else (singular, plural)
+
+    def _verb(self, name: str) -> tuple[str, str]:
+        base = self._draw(name)
+        return f"{base}s", base
+
+    def _noun(self, letter: str, name: str) -> str:
+        own = self.classes[letter]
+        if name in ("kin", "who"):
+            return self._person_of_gender(own, named=name == "who")
+        number = "plural" if own == "plural" else "singular"
+        if f"{name}/{number}" in self.words:
+            return self._draw(f"{name}/{number}")
+        noun = _inflected(self._draw(name), own)
+        if f"of_{name}" in self.words and self.generator.random() < ADJECTIVE_SHARE:
+            return f"{self._draw(f'of_{name}')} {noun}"
+        return noun
+
+    def _person_of_gender(self, own: str, *, named: bool) -> str:
+        gender = own if own != "plural" else self.generator.choice(("masculine", "feminine"))
+        if named and own != "plural" and self.generator.random() < 0.5:
+            return self._draw("he" if own == "masculine" else "she")
+        noun = _inflected(self._draw(gender), own)
+        return f"the {noun}" if named else noun
+
+    def _draw(self, name: str) -> str:
+        """A word of a list that the sentence does not have yet."""
+        while (word := self.generator.choice(self.words[name])) in self.used:
+            pass
+        self.used.add(word)
+        return word
+
+
+def _inflected(noun: str, own: str) -> str:
+    singular, _, plural = noun.partition("/")
+    return (plural or f"{singular}s") if own == "plural" else singular
+
+
+def _polish(text: str) -> str:
+    """A capital at the start, and "an" before a vowel."""
+    text = re.sub(r"\ba (?=[aeiou])", "an ", text)
+    return text[0].upper() + text[1:]

@@ -1,0 +1,287 @@
+"""Everything that a run depends on, as frozen dataclasses. No torch.
+
+The line under a field is its documentation, written once: command-line help and the tables
+in the docs are made from it.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from finegates_engine.errors import UserError
+
+NUMERICS_VERSION = 1
+"""Raised whenever the same config would train to other numbers."""
+
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TaskConfig:
+    """What is learned, and from which rows."""
+
+    name: str = Field(default="agreement", pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    """Task: one of the table (see `finegates tasks`), or a name of your own together with data."""
+
+    data: str | None = None
+    """Folder of train.parquet and validation.parquet, or one CSV, JSONL or Parquet file."""
+
+    text_fields: tuple[str, ...] = ()
+    """Columns with the text, one or two. Empty: those of the task's table."""
+
+    label_field: str = "label"
+    """Column with the label."""
+
+    max_train_samples: int | None = Field(default=None, ge=1)
+    """Use only the first N training rows, as the papers do. None: all."""
+
+    max_eval_samples: int | None = Field(default=None, ge=1)
+    """Use only the first N validation rows. None: all."""
+
+    max_tokens: int = Field(default=128, ge=4, le=4096)
+    """Tokens of one row, pairs together; longer rows are cut."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ModelConfig:
+    """The frozen backbone, what is put around it, and what is trained beside the gates."""
+
+    backbone: str = "sentence-transformers/all-MiniLM-L6-v2"
+    """Hub id or local folder of the frozen model."""
+
+    pooling: Literal["mean", "model"] = "mean"
+    """Sentence vector: mean over tokens, or the model's own pooler (which is then trained)."""
+
+    train_biases: bool = True
+    """Also train the biases of the gated layers, as the paper's code does."""
+
+    low_rank: int = Field(default=0, ge=0, le=1024)
+    """Rank of a low-rank update BA of each gated matrix, gated like the matrix. 0: none."""
+
+    low_rank_alpha: float = Field(default=16.0, gt=0)
+    """The update is scaled by alpha / rank."""
+
+    low_rank_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the input of the low-rank update."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the forward pass in training; trained values stay in fp32."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class GateConfig:
+    """Which dimensions carry gates, how many are to be closed, and how that is reached."""
+
+    target: float = Field(default=0.4, ge=0, lt=1)
+    """Share to remove, in [0, 1), in the unit of target_unit."""
+
+    target_unit: Literal["encoder_weights", "gates"] = "encoder_weights"
+    """What the target counts: weights that leave the encoder by folding, or gates closed."""
+
+    axes: Literal["inner", "attention", "all"] = "inner"
+    """Gated dimensions: those that fold with no gather; all of attention; all six matrices."""
+
+    tie: bool = True
+    """One gate for the dimensions that fold together, instead of one for each matrix side."""
+
+    head_gates: bool = False
+    """Also one gate for each attention head, which takes its query, key, value and output."""
+
+    allocation: Literal["budget", "vector"] = "budget"
+    """The target holds for the model as one budget, or for each gate vector (the paper)."""
+
+    relaxation: Literal["clip", "hard"] = "clip"
+    """A gate in training: clipped to [0, 1] (the paper), or 0 or 1 with a straight gradient."""
+
+    noise_std: float = Field(default=0.3, ge=0, le=2)
+    """Standard deviation of the training noise on a gate."""
+
+    penalty_std: float = Field(default=0.3, gt=0, le=2)
+    """Standard deviation in the probability of being kept, which the penalty sees."""
+
+    penalty_weight: float = Field(default=50.0, ge=0)
+    """Multiplier of the penalty (lambda); the start value where the controller changes it."""
+
+    controller: Literal["fixed", "dual", "shift"] = "fixed"
+    """Multiplier: fixed (the paper); raised while the target is missed; or none, all gates
+    shifted by one number after each step so that the expected share is met."""
+
+    ramp: float = Field(default=0.0, ge=0, le=1)
+    """Share of the training in which the target rises (cubically) from 0 to its value."""
+
+    open_start: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training before any gate is pressed to close."""
+
+    anneal: bool = False
+    """Lower the noise linearly to a tenth of its start value while gates are learned."""
+
+    finish: float = Field(default=0.0, ge=0, lt=1)
+    """Last share of the training, with gates set to 0 or 1 at the exact target and fixed."""
+
+    kurtosis: bool = False
+    """Weight each gate in the penalty by the kurtosis of its dimension's activations."""
+
+    distill: float = Field(default=0.0, ge=0)
+    """Weight of the distance to the logits that the model gave with all gates open."""
+
+    history_frames: int = Field(default=0, ge=0, le=32)
+    """Snapshots of all gate values kept over the training."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.open_start + self.ramp + self.finish > 1 + 1e-9:
+            raise ValueError(
+                "open_start + ramp + finish must be at most 1, got "
+                f"{self.open_start + self.ramp + self.finish:g}"
+            )
+        if self.controller == "shift" and not self.finish:
+            raise ValueError("controller 'shift' needs finish > 0, got 0")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainConfig:
+    """Optimisation: AdamW with a learning rate for each kind of trained value."""
+
+    epochs: float = Field(default=6.0, gt=0, le=1000)
+    """Passes over the training rows."""
+
+    path_epochs: float = Field(default=1.0, gt=0, le=1000)
+    """Passes for each level of a path after its first, which has `epochs`."""
+
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    """Rows a step, on each process."""
+
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Batches whose gradients are added up before a step."""
+
+    gate_lr: float = Field(default=1e-2, ge=0, le=10)
+    """Learning rate of the gates."""
+
+    bias_lr: float = Field(default=3e-3, ge=0, le=10)
+    """Learning rate of the biases of gated layers."""
+
+    low_rank_lr: float = Field(default=2e-3, ge=0, le=10)
+    """Learning rate of the low-rank updates."""
+
+    head_lr: float = Field(default=3e-3, ge=0, le=10)
+    """Learning rate of the classifier, and of the pooler where it is used."""
+
+    backbone_lr: float = Field(default=1e-4, ge=0, le=1)
+    """Learning rate of the backbone's own weights, where a method trains them."""
+
+    lr_schedule: Literal["linear", "constant", "cosine"] = "linear"
+    """How the rates fall. Those of the gates are constant while gates are learned."""
+
+    warmup: float = Field(default=0.06, ge=0, lt=1)
+    """Share of the steps in which the rates rise from 0."""
+
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decay of the low-rank updates and the classifier. Gates and biases have none."""
+
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are clipped to this norm. 0: not clipped."""
+
+    dropout: bool = True
+    """Keep the backbone's own dropout in training."""
+
+    gradient_checkpointing: bool = False
+    """Trade time for memory: recompute activations in the backward pass."""
+
+    early_stop: int = Field(default=0, ge=0)
+    """End after this many epochs without a better score once the gates are final. 0: never."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RunConfig:
+    """One cell of a sweep: all that decides its result."""
+
+    task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
+    """The task and its rows."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    """The backbone and its additions."""
+
+    gates: GateConfig = dataclasses.field(default_factory=GateConfig)
+    """The gates and their target."""
+
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    """The optimisation."""
+
+    method: str = Field(default="finegates", pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
+    """Name of the method, from the method table."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of initial values, order of rows, dropout and gate noise."""
+
+    path: tuple[float, ...] = ()
+    """Targets trained before this one on the same path, in order. Empty: an independent run."""
+
+    threads: int = Field(default=1, ge=1, le=1024)
+    """CPU threads; sums of floats depend on them, so they are part of the identity."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        levels = (*self.path, self.gates.target)
+        if any(b <= a for a, b in zip(levels, levels[1:], strict=False)):
+            raise ValueError(f"targets of a path must rise, got {list(levels)}")
+        return self
+
+
+_ADAPTER: TypeAdapter[RunConfig] = TypeAdapter(RunConfig)
+
+
+def to_json(config: RunConfig) -> dict[str, Any]:
+    """The config as plain JSON values; `from_json` gives it back."""
+    plain: dict[str, Any] = _ADAPTER.dump_python(config, mode="json")
+    return plain
+
+
+def from_json(values: Mapping[str, Any]) -> RunConfig:
+    """A config from plain JSON values. Raises UserError that names the bad field."""
+    try:
+        return _ADAPTER.validate_python(dict(values))
+    except ValidationError as error:
+        raise UserError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error as one line a problem: field, value, what is allowed."""
+    lines = []
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"]) or "config"
+        text = problem["msg"].removeprefix("Value error, ")
+        shown = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+        lines.append(f"{field}: {text[:1].lower()}{text[1:]}{shown}")
+    return "\n".join(lines)
+
+
+def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
+    """Twelve hex digits that change with everything that changes the result of a run.
+
+    Where the data lie is not part of it, their content (`data_hash`) and the backbone's
+    (`weights_hash`) are. Display options (`history_frames`) are not either.
+    """
+    plain = to_json(config)
+    del plain["task"]["data"], plain["gates"]["history_frames"], plain["model"]["backbone"]
+    identity = {
+        "config": plain,
+        "data": data_hash,
+        "weights": weights_hash,
+        "numerics": NUMERICS_VERSION,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_id(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
+    """A readable name that ends in the cell's hash: `mrpc-finegates-t0.40-s0-1a2b3c4d5e6f`."""
+    digest = cell_hash(config, data_hash=data_hash, weights_hash=weights_hash)
+    kind = "path" if config.path else config.method
+    label = f"{config.method}-path" if kind == "path" else config.method
+    return f"{config.task.name}-{label}-t{config.gates.target:.2f}-s{config.seed}-{digest}"

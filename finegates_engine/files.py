@@ -1,0 +1,88 @@
+"""Files that are whole or not there, and careful reading of files that others wrote. No torch."""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from finegates_engine.errors import UserError
+
+
+class Damaged(UserError):
+    """A stored file or run that cannot be used; the text is the reason."""
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step: whoever reads sees the old file or the new one.
+
+    On the disk when it returns. Raises OSError; nothing is left behind then.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        write_synced(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and wait until it is on the disk. Raises OSError, also where it exists."""
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def inside(path: str | Path, root: str | Path) -> bool:
+    """Whether `path`, all links followed, lies in `root`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def read_file(path: str | Path, *, root: str | Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes inside `root`.
+
+    A link that leads out of `root`, a pipe or a device is refused before it is read. Raises
+    Damaged with the reason.
+    """
+    name = os.path.basename(path)
+    with _reasons(name):
+        if os.path.islink(path) and not inside(path, root):
+            raise Damaged(f"{name} is a link that leads out of the store")
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Damaged(f"{name} is not a file")
+            if status.st_size > limit:
+                raise Damaged(
+                    f"{name} is too large: {status.st_size:,} bytes, at most {limit:,} are read"
+                )
+            return file.read(limit)
+
+
+@contextlib.contextmanager
+def _reasons(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise Damaged(f"{name} is missing") from error
+        if error.errno == errno.EISDIR:
+            raise Damaged(f"{name} is not a file") from error
+        raise Damaged(f"{name} cannot be read ({error.strerror or error})") from error

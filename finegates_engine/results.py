@@ -1,0 +1,257 @@
+"""What a run gives back: numbers, tables and everything that was trained. No torch."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+
+from finegates_engine.config import NUMERICS_VERSION, RunConfig
+from finegates_engine.environment import Environment
+from finegates_engine.folding import EncoderShape
+from finegates_engine.ladder import Ladder
+
+SCHEMA_VERSION: Final = 1
+"""Raised whenever a run.json of this version cannot be read as one of the version before."""
+
+TrainedKind = Literal["gates", "biases", "low_rank", "head"]
+Metrics = dict[str, dict[str, float | None]]
+"""Validation split to metric name to score; None where the metric is not defined."""
+
+LOCATION, VALUE = "gates.", "gate_values."
+ADAPTER_PREFIXES = (LOCATION, VALUE, "biases.", "low_rank.", "head.")
+"""How names of adapter arrays begin. `gates.x` is the learned location of gate vector x, and
+`gate_values.x` its final value in [0, 1], fp32, from which masks come (`gate_masks`)."""
+
+MAX_FRAMES = 32
+PREDICTION_COLUMNS = ("row_id", "text_hash", "label", "split")
+_PROBABILITY = re.compile(r"prob_\d+")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Costs:
+    """What the training took on its machine."""
+
+    seconds_total: float = Field(ge=0)
+    """Wall time of the run, evaluation included."""
+
+    seconds_per_step: float | None = Field(ge=0)
+    """Median wall time of a training step. None: nothing was trained."""
+
+    steps: int = Field(ge=0)
+    """Optimiser steps."""
+
+    peak_memory_bytes: int | None = Field(ge=0)
+    """Largest memory held by the process, or by the accelerator where there was one."""
+
+    trained_parameters: dict[TrainedKind, int]
+    """Trained values by kind. Methods that move base weights count them under low_rank or head."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Identity:
+    """What the run id's hash was taken of, beside the config."""
+
+    data_hash: str = Field(min_length=1, max_length=128)
+    """Hash of the content of the splits."""
+
+    weights_hash: str = Field(min_length=1, max_length=128)
+    """Hash of the backbone's weights."""
+
+    base_weights: str = Field(min_length=1, max_length=256)
+    """Hub id of the backbone (or its folder's name), for loading the base weights again."""
+
+    numerics_version: int = NUMERICS_VERSION
+    """`config.NUMERICS_VERSION` at the time of the run."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class StoredFile:
+    """Size and content of a core file, so that a damaged one is noticed."""
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RunRecord:
+    """The content of run.json."""
+
+    schema_version: Literal[1]
+    run_id: str
+    config: RunConfig
+    metrics: Metrics
+    headline: str
+    """Name of the metric that stands for the run."""
+
+    headline_split: str
+    """Validation split of the headline score."""
+
+    ladder: Ladder
+    shape: EncoderShape | None = None
+    """Sizes of the dense encoder, so that gates can be drawn without loading a model."""
+
+    costs: Costs
+    environment: Environment
+    identity: Identity
+    files: dict[str, StoredFile] = dataclasses.field(default_factory=dict)
+    """Core files beside run.json."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.headline not in self.metrics.get(self.headline_split, {}):
+            raise ValueError(
+                f"metrics have no {self.headline!r} for split {self.headline_split!r}, "
+                "which headline and headline_split name"
+            )
+        return self
+
+    @property
+    def score(self) -> float | None:
+        """The headline score."""
+        return self.metrics[self.headline_split][self.headline]
+
+
+RECORD: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GateHistory:
+    """Gate values over the training, 255 for a value of 1."""
+
+    steps: NDArray[np.int64]
+    """(frames,): optimiser step of each frame, rising."""
+
+    values: Mapping[str, NDArray[np.uint8]]
+    """Gate vector to (frames, size)."""
+
+    def __post_init__(self) -> None:
+        frames = len(self.steps)
+        if not 1 <= frames <= MAX_FRAMES or (np.diff(self.steps) <= 0).any():
+            raise ValueError(f"steps must rise and be 1 to {MAX_FRAMES}, got {list(self.steps)}")
+        for name, value in self.values.items():
+            if value.dtype != np.uint8 or value.ndim != 2 or len(value) != frames:
+                raise ValueError(
+                    f"gate history of {name!r} must be uint8 of shape ({frames}, size), got "
+                    f"{value.dtype} of shape {value.shape}"
+                )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RunResult:
+    """All that a run gives back. `RunStore.save` writes it.
+
+    Scores that are not defined may come as NaN; they are kept as None. Raises ValueError where
+    the parts do not fit each other.
+    """
+
+    run_id: str
+    config: RunConfig
+    metrics: Mapping[str, Mapping[str, float | None]]
+    headline: str
+    headline_split: str
+    ladder: Ladder
+    shape: EncoderShape | None
+    costs: Costs
+    environment: Environment
+    identity: Identity
+    history: pd.DataFrame
+    """A row a logged step: step, epoch, loss, penalty, scores, gate statistics."""
+
+    adapter: Mapping[str, NDArray[Any]]
+    """All that was trained, and final gate values; names begin as in ADAPTER_PREFIXES. Empty for
+    methods that move base weights."""
+
+    predictions: pd.DataFrame
+    """A row a validation row: row_id, text_hash, label, split, and prob_0.. or score."""
+
+    gate_history: GateHistory | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", _without_nan(self.metrics))
+        _check_adapter(self.adapter)
+        check_predictions(self.predictions)
+        self.record({})
+
+    def record(self, files: Mapping[str, StoredFile]) -> RunRecord:
+        """The part for run.json, with the core files beside it."""
+        return RunRecord(
+            schema_version=SCHEMA_VERSION,
+            run_id=self.run_id,
+            config=self.config,
+            metrics={split: dict(scores) for split, scores in self.metrics.items()},
+            headline=self.headline,
+            headline_split=self.headline_split,
+            ladder=self.ladder,
+            shape=self.shape,
+            costs=self.costs,
+            environment=self.environment,
+            identity=self.identity,
+            files=dict(files),
+        )
+
+    @property
+    def score(self) -> float | None:
+        """The headline score."""
+        return self.metrics[self.headline_split][self.headline]
+
+
+def gate_masks(adapter: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
+    """Gate vector to (size,) bool, True where the gate is kept: its final value is above 0."""
+    return {
+        name.removeprefix(VALUE): values > 0
+        for name, values in adapter.items()
+        if name.startswith(VALUE)
+    }
+
+
+def check_predictions(frame: pd.DataFrame) -> None:
+    """Raises ValueError unless columns are those of a prediction table, without missing values."""
+    if missing := [name for name in PREDICTION_COLUMNS if name not in frame.columns]:
+        raise ValueError(f"predictions need the columns {missing}, got {list(frame.columns)}")
+    if "score" not in frame.columns and not probability_columns(frame):
+        raise ValueError(f"predictions need prob_0.. or score, got {list(frame.columns)}")
+    if frame.isna().to_numpy().any():
+        raise ValueError("predictions must have no missing values")
+    if frame.duplicated(["split", "row_id"]).any():
+        raise ValueError("predictions have a row_id twice in one split")
+
+
+def probability_columns(frame: pd.DataFrame) -> list[str]:
+    """prob_0, prob_1, ... in the order of the classes; empty for regression."""
+    names = [str(name) for name in frame.columns if _PROBABILITY.fullmatch(str(name))]
+    ordered = sorted(names, key=lambda name: int(name.removeprefix("prob_")))
+    if ordered != [f"prob_{k}" for k in range(len(ordered))]:
+        raise ValueError(f"probabilities must be prob_0, prob_1, ... without a gap, got {ordered}")
+    return ordered
+
+
+def _check_adapter(adapter: Mapping[str, NDArray[Any]]) -> None:
+    for name, values in adapter.items():
+        if not name.startswith(ADAPTER_PREFIXES):
+            raise ValueError(
+                f"adapter array {name!r} must begin with one of {', '.join(ADAPTER_PREFIXES)}"
+            )
+        if name.startswith(VALUE) and not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"adapter array {name!r} must be in [0, 1]")
+        if name.startswith(LOCATION):
+            value = adapter.get(VALUE + name.removeprefix(LOCATION))
+            if value is None or value.shape != values.shape:
+                raise ValueError(f"adapter array {name!r} has no final values of its shape")
+
+
+def _without_nan(metrics: Mapping[str, Mapping[str, float | None]]) -> Metrics:
+    def plain(value: float | None) -> float | None:
+        return None if value is None or math.isnan(value) else float(value)
+
+    return {
+        split: {name: plain(value) for name, value in scores.items()}
+        for split, scores in metrics.items()
+    }

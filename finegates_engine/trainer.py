@@ -1,0 +1,269 @@
+"""Hugging Face's Trainer with a penalty on the gates, their schedule, and small checkpoints."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from finegates_engine.compact import compact
+from finegates_engine.config import RunConfig
+from finegates_engine.model import (
+    PARTS,
+    TextClassifier,
+    adapter_state,
+    load_adapter_state,
+    trained_parameters,
+)
+from finegates_engine.schedule import Moment, moment
+from finegates_engine.sparsity import GatePlan, closed_at_target, penalty, shift_to_target
+
+DUAL_RATE = 0.1
+"""Rise of the multiplier a step, per unit of missed share and of the start multiplier."""
+
+STATE_FILE = "trained.safetensors"
+
+
+class GateTrainer(Trainer):
+    """Trainer whose loss adds lambda times the penalty while gates are learned.
+
+    start: share that is closed before the first step. evaluator: gives the metrics of the
+    validation rows. teacher: called once gates are pressed, gives logits (rows, outputs).
+    """
+
+    def __init__(
+        self,
+        model: TextClassifier,
+        config: RunConfig,
+        args: TrainingArguments,
+        *,
+        plan: GatePlan | None,
+        label_variance: float,
+        evaluator: Callable[[], dict[str, float]],
+        teacher: Callable[[], Tensor] | None = None,
+        start: float = 0.0,
+        **options: Any,
+    ) -> None:
+        self.config = config
+        self.plan = plan
+        self.label_variance = label_variance
+        self.evaluator = evaluator
+        self.teacher = teacher
+        self.teacher_logits: Tensor | None = None
+        self.multiplier = config.gates.penalty_weight
+        self.now = Moment("open", start, 1.0)
+        self.last_penalty: Tensor | None = None
+        self.frames: list[Tensor] = []
+        super().__init__(model=model, args=args, **options)
+        self.add_callback(_GateSchedule(self, start))
+
+    @property
+    def classifier(self) -> TextClassifier:
+        """The model without any wrapper of accelerate."""
+        return cast(TextClassifier, self.model)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Task loss, plus penalty and distillation in training. A scalar."""
+        inputs = dict(inputs)
+        labels, rows = inputs.pop("labels"), inputs.pop("row")
+        logits = model(**inputs)
+        loss = self._task_loss(logits, labels)
+        if model.training and self.teacher_logits is not None:
+            target = self.teacher_logits.to(logits.device)[rows]
+            loss = loss + self.config.gates.distill * self._distance(logits, target)
+        if model.training and self.plan is not None and self.now.phase == "learn":
+            gates = self.classifier.gates
+            assert gates is not None
+            distance = penalty(gates, self.plan, self.now.target)
+            self.last_penalty = distance.detach()
+            if self.config.gates.controller != "shift":
+                loss = loss + self.multiplier * distance
+        return (loss, logits) if return_outputs else loss
+
+    def _task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.classifier.outputs == 1:
+            return functional.mse_loss(logits.squeeze(-1), labels.float()) / self.label_variance
+        return functional.cross_entropy(logits, labels)
+
+    def _distance(self, logits: Tensor, target: Tensor) -> Tensor:
+        if self.classifier.outputs == 1:
+            return functional.mse_loss(logits, target) / self.label_variance
+        return functional.kl_div(
+            logits.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction="batchmean"
+        )
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW with one group for each kind of trained value."""
+        if self.optimizer is None:
+            train = self.config.train
+            rates = {
+                "gates": train.gate_lr,
+                "biases": train.bias_lr,
+                "low_rank": train.low_rank_lr,
+                "head": train.head_lr,
+                "backbone": train.backbone_lr,
+            }
+            parts = trained_parameters(self.classifier)
+            groups = [
+                {
+                    "params": list(parts[part].values()),
+                    "lr": rates[part],
+                    "weight_decay": 0.0 if part in ("gates", "biases") else train.weight_decay,
+                    "part": part,
+                }
+                for part in PARTS
+                if parts[part]
+            ]
+            self.optimizer = torch.optim.AdamW(groups, fused=True)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Rates over the steps; those of the gates stay constant while gates are learned."""
+        if self.lr_scheduler is None:
+            optimizer = self.optimizer if optimizer is None else optimizer
+            factor = _rate_factor(self.config, num_training_steps)
+            constant = _warm_only(self.config, num_training_steps)
+            factors = [constant if g["part"] == "gates" else factor for g in optimizer.param_groups]
+            self.lr_scheduler = LambdaLR(optimizer, factors)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        """Metrics of the validation rows, logged and passed to the callbacks."""
+        metrics = {f"eval_{name}": value for name, value in self.evaluator().items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the state of the gates to what is logged."""
+        gates = self.classifier.gates
+        if gates is not None:
+            value = gates.value().detach()
+            closed = float((value == 0).float().mean())
+            logs["gates_closed"] = closed
+            logs["gates_soft"] = float((value < 1).float().mean()) - closed
+            logs["target"] = self.now.target
+            if self.last_penalty is not None:
+                logs["penalty"] = float(self.last_penalty)
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Only what was trained: the frozen weights are in the backbone's own files."""
+        folder = Path(output_dir or cast(str, self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        state = adapter_state(self.classifier)
+        state["schedule.multiplier"] = torch.tensor(self.multiplier, dtype=torch.float64)
+        if self.frames:
+            state["history.frames"] = torch.stack(self.frames)
+        if self.teacher_logits is not None:
+            state["teacher.logits"] = self.teacher_logits.cpu()
+        save_file(state, folder / STATE_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        state = load_file(Path(resume_from_checkpoint) / STATE_FILE)
+        self.multiplier = float(state.pop("schedule.multiplier"))
+        frames = state.pop("history.frames", None)
+        self.frames = [] if frames is None else list(frames)
+        self.teacher_logits = state.pop("teacher.logits", None)
+        load_adapter_state(self.classifier, state)
+
+
+class _GateSchedule(TrainerCallback):
+    """Sets noise, target and phase before each step; closes and compacts when gates are fixed."""
+
+    def __init__(self, trainer: GateTrainer, start: float) -> None:
+        self.trainer = trainer
+        self.start = start
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        compact(self.trainer.classifier)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        trainer, model = self.trainer, self.trainer.classifier
+        config, gates = trainer.config, model.gates
+        if gates is None or trainer.plan is None:
+            return
+        assert model.noise is not None
+        model.noise.manual_seed(config.seed * 1_000_003 + state.global_step)
+        done = state.global_step / state.max_steps
+        now = moment(config.gates, done, start=self.start)
+        if now.phase != "open" and trainer.teacher is not None and trainer.teacher_logits is None:
+            trainer.teacher_logits = trainer.teacher()
+        if now.phase == "fixed" and not gates.fixed:
+            gates.fix(closed_at_target(gates, trainer.plan, now.target))
+            compact(model)
+        trainer.now = now
+        gates.noise_std = config.gates.noise_std * now.noise_scale
+        gates.penalty_std = config.gates.penalty_std * now.noise_scale
+        self._record(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        trainer, gates = self.trainer, self.trainer.classifier.gates
+        if gates is None or trainer.plan is None or trainer.now.phase != "learn":
+            return
+        if trainer.config.gates.controller == "shift":
+            shift_to_target(gates, trainer.plan, trainer.now.target)
+        elif trainer.config.gates.controller == "dual" and trainer.last_penalty is not None:
+            weight = trainer.config.gates.penalty_weight
+            trainer.multiplier += DUAL_RATE * weight * float(trainer.last_penalty)
+
+    def _record(self, state: Any) -> None:
+        wanted = self.trainer.config.gates.history_frames
+        due = math.floor(len(self.trainer.frames) * state.max_steps / max(1, wanted))
+        if wanted and len(self.trainer.frames) < wanted and state.global_step >= due:
+            gates = self.trainer.classifier.gates
+            assert gates is not None
+            self.trainer.frames.append((gates.value().detach() * 255).round().byte().cpu())
+
+
+def _warm_only(config: RunConfig, steps: int) -> Callable[[int], float]:
+    warm = max(1.0, config.train.warmup * steps)
+    return lambda step: min(1.0, (step + 1) / warm)
+
+
+def _rate_factor(config: RunConfig, steps: int) -> Callable[[int], float]:
+    rise = _warm_only(config, steps)
+
+    def factor(step: int) -> float:
+        left = max(0.0, 1 - step / steps)
+        if config.train.lr_schedule == "linear":
+            return rise(step) * left
+        if config.train.lr_schedule == "cosine":
+            return rise(step) * 0.5 * (1 + math.cos(math.pi * (1 - left)))
+        return rise(step)
+
+    return factor
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was written whole, or None.
+
+    The Trainer writes `trainer_state.json` last, so a checkpoint that a killed process left
+    unfinished has none that parses.
+    """
+    def step(path: Path) -> int:
+        return int(path.name.removeprefix("checkpoint-"))
+
+    for path in sorted(folder.glob("checkpoint-[0-9]*"), key=step, reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            continue
+        return path
+    return None
