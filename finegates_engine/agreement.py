@@ -1,10 +1,11 @@
 """The `agreement` task: is this English sentence grammatical? Generated, no torch, no network.
 
-Ten phenomena of subject-verb and reflexive agreement across nouns that distract, after the test
+Eleven phenomena of subject-verb and reflexive agreement across nouns that distract, after the test
 suites of Linzen et al. (arXiv 1611.01368), Marvin and Linzen (arXiv 1808.09031) and BLiMP
-(arXiv 1912.00582); words and patterns are our own. Number and gender of all nouns are drawn
-independently, so that no word, and no pair of neighbours, tells the label: what tells it is which
-noun governs the verb or reflexive. Validation uses other words in other patterns than training.
+(arXiv 1912.00582); words and patterns are our own. Singular and plural, masculine and feminine,
+right and wrong are drawn so that no word tells the label, and a pair of neighbours does so only in
+the `simple` sentences: what tells it is which noun governs the verb or reflexive. Validation uses
+other words in other patterns than training.
 """
 
 import random
@@ -12,11 +13,15 @@ import re
 
 from finegates_engine.agreement_words import PATTERNS, WORDS, Words
 
-SIZES = {"train": 10_000, "validation": 2_000}
-"""Sentences of each split: equally many of each phenomenon, half of each grammatical."""
+ROWS = {"train": 900, "validation": 180}
+"""Sentences of each phenomenon in each split; half of them are grammatical."""
 
 SEED = 20260209
 """The sentences are a function of this number and the word lists."""
+
+SAME_SHARE = 0.65
+"""Share of the distracting nouns with the number (or gender) of the noun that governs. The rest
+decide whether structure was learned: the nearest noun as a rule scores about this share."""
 
 ADJECTIVE_SHARE = 0.3
 """Share of the nouns that get an adjective, which varies distances."""
@@ -37,16 +42,16 @@ def generate() -> dict[str, list[dict[str, str | int]]]:
     label: 1 grammatical, 0 not. idx: number of the row in its split. Rows are shuffled, so that
     the first N are a fair sample. No sentence comes twice, nor together with its minimal pair.
     """
-    return {split: _generate_split(split, size) for split, size in SIZES.items()}
+    return {split: _generate_split(split, count) for split, count in ROWS.items()}
 
 
-def _generate_split(split: str, size: int) -> list[dict[str, str | int]]:
-    generator = random.Random(f"agreement {SEED} {split}")
+def _generate_split(split: str, count: int) -> list[dict[str, str | int]]:
+    generator = random.Random(f"agreement {SEED} {split}")  # noqa: S311, no secret
     patterns, seen = PATTERNS[split], set()
     rows: list[dict[str, str | int]] = []
     for phenomenon, choices in patterns.items():
         made = 0
-        while made < size // len(patterns):
+        while made < count:
             pattern, label = choices[made // 2 % len(choices)], made % 2
             sentence, frame = _Sentence(WORDS[split], generator).fill(pattern, bool(label))
             if frame not in seen:
@@ -69,8 +74,9 @@ class _Sentence:
     def fill(self, pattern: str, grammatical: bool) -> tuple[str, str]:
         """The sentence, and its frame: what it shares with its minimal pair."""
         kinds = ("masculine", "feminine", "plural") if "!self" in pattern else ("sing", "plural")
-        self.classes = {letter: self.generator.choice(kinds) for letter in "SD"}
-        self.classes["E"] = self.generator.choice(("sing", "plural"))
+        own = self.generator.choice(kinds)
+        self.classes = {"S": own, "D": self._distractor(own, kinds)}
+        self.classes["E"] = self._distractor(own, kinds)
         self.classes |= {"O": "sing", "P": "plural"}
         forms = ("", "")
 
@@ -86,6 +92,11 @@ class _Sentence:
 
         text = _SLOT.sub(word, pattern)
         return _polish(text.replace("\0", forms[not grammatical])), text
+
+    def _distractor(self, own: str, kinds: tuple[str, ...]) -> str:
+        if self.generator.random() < SAME_SHARE:
+            return own
+        return self.generator.choice([kind for kind in kinds if kind != own])
 
     def _forms(self, letter: str, name: str) -> tuple[str, str]:
         """The form that agrees with a letter, and one that does not."""

@@ -7,7 +7,7 @@ persons of verbs are the base plus s. An underscore stands for a space.
 Slots of a pattern:
 
 - `{S.person}`: a word of that list, in the number of S. S controls the agreement, D and E
-  distract; each is singular or plural by chance, O is always singular and P always plural.
+  distract; D and E mostly have the number of S. O is always singular and P always plural.
 - `{S!be}`: the one form that agrees with S, and in an ungrammatical sentence does not.
 - `{S=glad}`: a verb that agrees with S in every sentence.
 - `{S.who}`, `{S.kin}`: people of known gender, with or without names; S is then masculine,
@@ -20,24 +20,25 @@ from collections.abc import Mapping
 Words = Mapping[str, tuple[str, ...]]
 Patterns = Mapping[str, tuple[str, ...]]
 
-FUNCTION_WORDS = frozenset(
-    """
-    a an the one another two three several some many both each every all most of
-    is are was were has have do does not been never always still
-    who whom that which why where there and but
-    near beside behind opposite next to in front with for from on between after before during
-    because spite as at unlike himself herself themselves
-    """.split()
-)
-"""Words that both splits use."""
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.replace("_", " ") for word in text.split())
 
 
 def _lists(**lists: str) -> Words:
-    return {
-        name: tuple(word.replace("_", " ") for word in text.split())
-        for name, text in lists.items()
-    }
+    return {name: _words(text) for name, text in lists.items()}
 
+
+FUNCTION_WORDS = frozenset(
+    _words("""
+        a an the one another two three several some many both each every all most of
+        is are was were has have do does not been never always still
+        who whom that which why where there and but
+        near beside behind opposite next to in front with for from on after before during
+        because spite as at unlike himself herself themselves
+    """)
+)
+"""Words that both splits use."""
 
 _SHARED = {
     "near": "near beside behind opposite next_to in_front_of",
@@ -81,7 +82,7 @@ WORDS: dict[str, Words] = {
         gone="disappeared arrived changed vanished",
         rest="""smile sleep work shout travel complain dance wait listen tremble hesitate sneeze
             cough sing""",
-        glad="admire respect envy avoid fear support mention annoy describe amuse",
+        glad="admire respect avoid fear support mention annoy describe amuse",
         past="""praised followed visited invited ignored helped hired trusted greeted warned
             thanked chased interviewed questioned accompanied recognized insulted""",
         hurt="blamed injured defended introduced protected betrayed controlled",
@@ -124,6 +125,12 @@ WORDS: dict[str, Words] = {
 
 PATTERNS: dict[str, Patterns] = {
     "train": {
+        "simple": (
+            "the {S.person} {S!be} {mood}.",
+            "the {S.thing} {S!have} {gone}.",
+            "the {S.person} {S!rest} {adv}.",
+            "{S.who} {hurt} {S!self}.",
+        ),
         "prepositional phrase": (
             "the {S.person} {near} the {D.person} {S!be} {mood}.",
             "the {S.thing} for the {D.person} from the {E.place} {S!have} {gone}.",
@@ -176,6 +183,11 @@ PATTERNS: dict[str, Patterns] = {
         ),
     },
     "validation": {
+        "simple": (
+            "after the {D.event}, the {S.person} {S!glad} the {E.person}.",
+            "today, the {S.thing} {S!be} {state}.",
+            "{S.who} {hurt} {S!self} at the {E.place}.",
+        ),
         "prepositional phrase": (
             "the {S.person} with the {D.thing} {S!rest} {adv}.",
             "at the {E.place}, the {S.thing} on the {D.thing} {S!be} {state}.",
@@ -183,7 +195,7 @@ PATTERNS: dict[str, Patterns] = {
         ),
         "subject relative clause": (
             "the {S.person} who {past} both the {D.person} and the {E.person} {S!glad} {he}.",
-            "the {S.thing} which {pleased} the {D.person} in the {E.place} {S!have} been {state}.",
+            "the {S.thing} which {pleased} the {D.person} at the {E.place} {S!be} {state}.",
         ),
         "object relative clause": (
             "the {S.person} whom the {D.person} from the {E.place} {past} {S!have} {gone}.",
@@ -191,11 +203,12 @@ PATTERNS: dict[str, Patterns] = {
         ),
         "coordination": (
             "the {D.thing} and the {E.thing} {near} the {S.place} {P!be} {state}.",
-            "the {O.person} between both the {D.person} and the {E.person} {O!be} {mood}.",
+            "at the {S.place}, the {O.person} {near} both the {D.person} and the {E.person} {O!be} "
+            "{mood}.",
             "the {S.person} that {past} the {D.person} {S=glad} {she} but {S!rest} {adv}.",
         ),
         "reflexive": (
-            "the {S.kin} whom {D.who} {past} in the {E.place} {hurt} {S!self}.",
+            "the {S.kin} whom {D.who} {past} at the {E.place} {hurt} {S!self}.",
             "{S.who}, unlike {D.who}, {hurt} {S!self}.",
             "{D.who}, who {past} the {E.person}, {said} that {S.who} {hurt} {S!self} {adv}.",
         ),

@@ -5,7 +5,7 @@ and both methods) and which seed trained (Student's t). They are put together by
 (Zou and Donner 2008, Statistics in Medicine 27, 1693): distances to the mean add as squares.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from finegates_engine.errors import UserError, unknown
 from finegates_engine.metrics import METRICS
+from finegates_engine.resampling import BLOCK_CELLS, Floats, resampled_counts, weighted_score
 from finegates_engine.results import check_predictions, probability_columns
 
 DRAWS = 2000
 LEVEL = 0.95
-_BLOCK_CELLS = 4_000_000
-"""Draws x rows held at once."""
 
-Floats = NDArray[np.float64]
 Masks = Mapping[str, NDArray[np.bool_]]
 
 
@@ -135,14 +133,12 @@ def _seed_half_width(groups: Sequence[Floats]) -> float:
     # Scores that are equal but for rounding have no variance, and no degrees of freedom.
     if total < np.finfo(np.float64).eps ** 2:
         return 0.0
-    freedom = total**2 / sum(
-        v**2 / (len(s) - 1) for v, s in zip(variances, groups, strict=True)
-    )
+    freedom = total**2 / sum(v**2 / (len(s) - 1) for v, s in zip(variances, groups, strict=True))
     return student_t_quantile(1 - (1 - LEVEL) / 2, freedom) * float(np.sqrt(total))
 
 
 def student_t_quantile(probability: float, freedom: float) -> float:
-    """Quantile of Student's t, for a probability in [0.5, 1) and any positive freedom.
+    """Quantile of Student's t, for a probability in [0.5, 1) and a freedom of 1 or more.
 
     With t = sqrt(freedom) tan(a) the density is cos(a)^(freedom - 1): a smooth integral.
     """
@@ -162,28 +158,18 @@ def _bootstrap(
     if draws < 1 or not all(groups):
         raise UserError("An interval needs at least one draw, and one run on each side.")
     reference, tables = _aligned(metric, [frame for frames in groups for frame in frames])
-    count = _STATISTICS[metric]
     rows = len(reference)
-    whole = [count(table, reference, np.ones((1, rows)))[0] for table in tables]
+    once = np.ones((1, rows))
+    scores = np.array([weighted_score(metric, table, reference, once)[0] for table in tables])
+    drawn = np.empty((len(tables), draws))
     generator = np.random.default_rng(seed)
-    parts: list[list[Floats]] = [[] for _ in tables]
-    step = max(_BLOCK_CELLS // rows, 1)
+    step = max(BLOCK_CELLS // rows, 1)
     for start in range(0, draws, step):
-        block = _resampled(generator, min(step, draws - start), rows)
-        for part, table in zip(parts, tables, strict=True):
-            part.append(count(table, reference, block))
-    drawn = [np.concatenate(part) for part in parts]
+        counts = resampled_counts(generator, min(step, draws - start), rows)
+        for which, table in enumerate(tables):
+            drawn[which, start : start + step] = weighted_score(metric, table, reference, counts)
     ends = np.cumsum([len(frames) for frames in groups])[:-1]
-    scores = np.split(np.array(whole), ends)
-    return scores, [np.stack(list(part)) for part in np.split(np.array(drawn), ends)]
-
-
-def _resampled(generator: np.random.Generator, draws: int, rows: int) -> Floats:
-    """(draws, rows): how often each row was drawn."""
-    picked = generator.integers(rows, size=(draws, rows))
-    picked += np.arange(draws)[:, None] * rows
-    counts = np.bincount(picked.ravel(), minlength=draws * rows)
-    return counts.reshape(draws, rows).astype(np.float64)
+    return np.split(scores, ends), np.split(drawn, ends)
 
 
 def _aligned(
@@ -194,7 +180,7 @@ def _aligned(
     for frame in frames:
         check_predictions(frame)
         if frame["split"].nunique() != 1:
-            raise UserError("An interval is of one validation split: select its rows first.")
+            raise UserError("An interval is of the rows of one validation split, and not of none.")
         ordered.append(frame.sort_values("row_id", ignore_index=True))
     keys = ["row_id", "text_hash", "label"]
     for frame in ordered[1:]:
@@ -209,7 +195,8 @@ def _aligned(
 def _predicted(metric: str, frame: pd.DataFrame) -> NDArray[Any]:
     columns = probability_columns(frame)
     if METRICS[metric].needs == "classes" and columns:
-        return frame[columns].to_numpy().argmax(axis=1)
+        largest: NDArray[np.intp] = frame[columns].to_numpy().argmax(axis=1)
+        return largest
     if METRICS[metric].needs == "values" and "score" in frame.columns:
         return frame["score"].to_numpy(dtype=np.float64)
     raise UserError(

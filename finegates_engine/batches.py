@@ -84,7 +84,7 @@ def bucketed_batches(
     batches. lengths: (rows,) tokens.
     """
     # Strings seed by SHA-512, so that neighbouring seeds and epochs share nothing.
-    generator = random.Random(f"batches {seed} {epoch}")
+    generator = random.Random(f"batches {seed} {epoch}")  # noqa: S311, no secret
     order = list(range(len(lengths)))
     generator.shuffle(order)
     group = _MEGA_BATCHES * batch_size
@@ -102,8 +102,9 @@ def collate(
     """Rows to tensors, padded on the right to a multiple of 8 tokens, at most `max_tokens`.
 
     rows: items of a TokenizedSplit. Gives input_ids, attention_mask and token_type_ids (if any),
-    int64 (batch, tokens); labels (batch,), int64 or float32; row (batch,), int64. max_tokens: for
-    backbones whose longest input is no multiple of 8; a row is never cut.
+    int64 (batch, tokens); labels (batch,), int64 or float32; row (batch,), int64, unless the
+    Trainer has taken it away as no input of the model. max_tokens: for backbones whose longest
+    input is no multiple of 8; a row is never cut.
     """
     import torch
 
@@ -121,7 +122,8 @@ def collate(
     real = isinstance(rows[0]["labels"], float)
     kind = torch.float32 if real else torch.int64
     batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=kind)
-    batch["row"] = torch.tensor([row["row"] for row in rows], dtype=torch.int64)
+    if "row" in rows[0]:
+        batch["row"] = torch.tensor([row["row"] for row in rows], dtype=torch.int64)
     return batch
 
 

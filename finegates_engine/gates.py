@@ -112,3 +112,8 @@ class StochasticGates(nn.Module):
         self.close(closed)
         self.fixed.fill_(True)
         self.logit.requires_grad_(False)
+
+    def learn_again(self) -> None:
+        """Undo `fix`: gates that are still open are learned from their logits; closed stay so."""
+        self.fixed.fill_(False)
+        self.logit.requires_grad_(True)

@@ -55,6 +55,12 @@ class TextClassifier(nn.Module):
         """A size of the backbone: "hidden", "heads" or "ffn"."""
         return int(getattr(cast(Any, self.network.config), self.architecture.fields[name]))
 
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass instead of keeping them."""
+        cast(Any, self.network).gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False}
+        )
+
     def forward(
         self,
         input_ids: Tensor,
@@ -146,9 +152,7 @@ def add_gates(
             model.gate_dims[key] = size // sizes[key]
             for place in kind.acts:
                 acting.setdefault(place, []).append(key)
-        model._attached += [
-            (layers[role], side, keys) for (role, side), keys in acting.items()
-        ]
+        model._attached += [(layers[role], side, keys) for (role, side), keys in acting.items()]
     bank = StochasticGates(
         sizes,
         noise_std=gates.noise_std,

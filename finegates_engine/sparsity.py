@@ -11,7 +11,14 @@ from finegates_engine.architectures import GateKind, gate_kinds
 from finegates_engine.config import GateConfig
 from finegates_engine.errors import UserError
 from finegates_engine.gates import StochasticGates
-from finegates_engine.ladder import EncoderShape, Ladder, LayerMasks, count_ladder, folded_weights, folded_widths
+from finegates_engine.ladder import (
+    EncoderShape,
+    Ladder,
+    LayerMasks,
+    count_ladder,
+    folded_weights,
+    folded_widths,
+)
 from finegates_engine.model import TextClassifier
 
 _SPACES = {

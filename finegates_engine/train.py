@@ -1,51 +1,35 @@
-"""One run: a config and its data to a result. Writes only under the scratch folder it is given."""
+"""One training: a config and its data to a trained model. Writes only under its scratch folder."""
 
-import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finegates_engine.batches import TokenizedSplit, collate
 from finegates_engine.config import RunConfig
 from finegates_engine.data import TaskData, tokenize
-from finegates_engine.errors import UserError
-from finegates_engine.metrics import compute_metrics
-from finegates_engine.model import (
-    TextClassifier,
-    add_gates,
-    build_model,
-    load_adapter_state,
-    trained_parameters,
-)
+from finegates_engine.evaluation import Logits, predict, task_metrics
+from finegates_engine.kurtosis import kurtosis_pressure
+from finegates_engine.model import TextClassifier, add_gates, build_model, load_adapter_state
+from finegates_engine.progress import Progress
 from finegates_engine.sparsity import GatePlan, closed_at_target, plan_gates
 
-EVAL_BATCH = 64
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
 CHECKPOINT_STEPS = 50
 """Steps between checkpoints at most; each holds only what is trained."""
 
+LOGGED_ROWS = 100
+"""Rows in a run's history, about."""
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a training is, for a bar or a page."""
-
-    step: int
-    """Steps done."""
-
-    steps: int
-    """Steps planned."""
-
-    score: float | None
-    """Last score of the headline metric."""
-
-    seconds_left: float | None
-    """Estimate, from the steps of this process."""
+KURTOSIS_ROWS = 256
+"""Training rows whose activations weight the penalty, where that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +38,9 @@ class Trained:
 
     model: TextClassifier
     plan: GatePlan | None
-    logits: dict[str, npt.NDArray[np.float32]]
+    """What its gates take away; None for a method without gates."""
+
+    logits: dict[str, Logits]
     """Validation split -> (rows, outputs)."""
 
     metrics: dict[str, dict[str, float]]
@@ -67,7 +53,10 @@ class Trained:
     """Snapshots of the gate values, (gates,) uint8."""
 
     seconds: float
+    """Of the training in this process; less than its whole cost when it was resumed."""
+
     steps: int
+    """Optimizer steps in all."""
 
 
 def fit(
@@ -76,112 +65,123 @@ def fit(
     folder: Path,
     scratch: Path,
     *,
-    warm_start: dict[str, Tensor] | None = None,
+    warm_start: Mapping[str, Tensor] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     report_to: tuple[str, ...] = (),
 ) -> Trained:
     """Train one cell, going on from the newest whole checkpoint under `scratch`.
 
     folder: the backbone's local files. warm_start: adapter of the level before, on a path.
-    report_to: trackers of the Trainer, such as "tensorboard".
+    report_to: trackers of the Trainer, such as "tensorboard". Raises UserError for a target out
+    of reach or a backbone that is not supported.
     """
     from transformers import AutoTokenizer
+
+    from finegates_engine.trainer import GateTrainer, newest_checkpoint
 
     torch.set_num_threads(config.threads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     splits = tokenize(data, tokenizer, config.task.max_tokens)
-    outputs = 1 if data.labels is None else len(data.labels)
-    model = build_model(folder, config.model, outputs=outputs, seed=config.seed)
-    plan = _prepare(model, config, data, warm_start)
     pad_id = int(tokenizer.pad_token_id)
+    model = build_model(folder, config.model, outputs=len(data.labels or "1"), seed=config.seed)
+    plan = _prepare(model, config, splits["train"], pad_id, warm_start)
+    headline = next(iter(data.validation))
 
     def evaluate() -> dict[str, float]:
-        name, split = next(iter(data.validation.items()))
-        logits = predict(model, splits[name], pad_id)
-        return _metrics(data, logits, split.labels)
+        logits = predict(model, splits[headline], pad_id)
+        return task_metrics(data, logits, data.validation[headline].labels)
 
     def teacher() -> Tensor:
         return torch.from_numpy(predict(model, splits["train"], pad_id))
 
-    trainer = _trainer(config, model, plan, splits["train"], scratch, pad_id, evaluate, teacher,
-                       report_to, on_progress)
+    trainer = GateTrainer(
+        model,
+        config,
+        _arguments(config, len(splits["train"]), scratch, report_to),
+        plan=plan,
+        label_variance=_variance(model, splits["train"]),
+        evaluator=evaluate,
+        teacher=teacher if config.gates.distill and plan is not None else None,
+        on_progress=on_progress,
+        train_dataset=splits["train"],
+        eval_dataset=splits[headline],
+        data_collator=lambda rows: collate(rows, pad_id, max_tokens=config.task.max_tokens),
+    )
     begun = time.monotonic()
-    from finegates_engine.trainer import newest_checkpoint
-
     checkpoint = newest_checkpoint(scratch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - begun
     logits = {name: predict(model, splits[name], pad_id) for name in data.validation}
-    metrics = {
-        name: _metrics(data, logits[name], split.labels) for name, split in data.validation.items()
-    }
     return Trained(
-        model, plan, logits, metrics, trainer.state.log_history, trainer.frames,
-        seconds, trainer.state.global_step,
+        model=model,
+        plan=plan,
+        logits=logits,
+        metrics={n: task_metrics(data, logits[n], s.labels) for n, s in data.validation.items()},
+        log=trainer.state.log_history,
+        frames=trainer.frames,
+        seconds=seconds,
+        steps=trainer.state.global_step,
     )
 
 
 def _prepare(
-    model: TextClassifier, config: RunConfig, data: TaskData, warm_start: dict[str, Tensor] | None
+    model: TextClassifier,
+    config: RunConfig,
+    rows: TokenizedSplit,
+    pad_id: int,
+    warm_start: Mapping[str, Tensor] | None,
 ) -> GatePlan | None:
     """Gates, start values and what is trained, as the method wants them."""
-    with torch.no_grad():
-        if model.outputs == 1 and model.head is not None:
-            model.head.bias.fill_(float(data.train.labels.mean()))
+    if model.outputs == 1 and model.head is not None:
+        nn.init.constant_(model.head.bias, float(rows.labels.mean()))
     if not config.train.dropout:
         for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
+            if isinstance(module, nn.Dropout):
                 module.p = 0.0
     if config.train.gradient_checkpointing:
-        model.network.gradient_checkpointing_enable(
-            gradient_checkpointing_kwargs={"use_reentrant": False}
-        )
+        model.enable_gradient_checkpointing()
     if config.method == "full":
         model.requires_grad_(True)
         return None
     gates = add_gates(model, config.gates, config.model, seed=config.seed)
     plan = plan_gates(model, config.gates)
     if warm_start is not None:
-        load_adapter_state(model, warm_start)
-        gates.fixed.fill_(False)
-        gates.logit.requires_grad_(True)
+        load_adapter_state(model, dict(warm_start))
+        gates.learn_again()
+    if config.gates.kurtosis:
+        plan = replace(plan, pressure=_pressure(model, plan, rows, pad_id))
     if config.method == "random":
         generator = torch.Generator().manual_seed(config.seed)
-        with torch.no_grad():
-            gates.logit.copy_(torch.rand(gates.logit.shape, generator=generator))
+        nn.init.uniform_(gates.logit, generator=generator)
         gates.fix(closed_at_target(gates, plan, config.gates.target))
     return plan
 
 
-def _trainer(
-    config: RunConfig,
-    model: TextClassifier,
-    plan: GatePlan | None,
-    rows: TokenizedSplit,
-    scratch: Path,
-    pad_id: int,
-    evaluate: Callable[[], dict[str, float]],
-    teacher: Callable[[], Tensor],
-    report_to: tuple[str, ...],
-    on_progress: Callable[[Progress], None] | None,
-) -> Any:
-    from transformers import TrainingArguments
+def _pressure(model: TextClassifier, plan: GatePlan, rows: TokenizedSplit, pad_id: int) -> Tensor:
+    first = range(min(KURTOSIS_ROWS, len(rows)))
+    batches = (collate(rows.rows(first[i : i + 32]), pad_id) for i in range(0, len(first), 32))
+    return kurtosis_pressure(model, batches, plan)
 
-    from finegates_engine.trainer import GateTrainer
+
+def _arguments(
+    config: RunConfig, rows: int, scratch: Path, report_to: tuple[str, ...]
+) -> "TrainingArguments":
+    from transformers import TrainingArguments
 
     train = config.train
     epochs = train.path_epochs if config.path else train.epochs
-    a_step = train.batch_size * train.accumulate
-    epoch_steps = -(-len(rows) // a_step)
-    arguments = TrainingArguments(
+    steps = int(epochs * -(-rows // (train.batch_size * train.accumulate)))
+    has_gpu = torch.cuda.is_available()
+    return TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=epochs,
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.accumulate,
         max_grad_norm=train.max_grad_norm,
         bf16=config.model.precision == "bf16",
+        use_cpu=not has_gpu,
         train_sampling_strategy="group_by_length",
-        logging_steps=max(1, int(epoch_steps * epochs) // 100),
+        logging_steps=max(1, steps // LOGGED_ROWS),
         eval_strategy="epoch",
         save_strategy="steps",
         save_steps=CHECKPOINT_STEPS,
@@ -190,44 +190,11 @@ def _trainer(
         seed=config.seed,
         disable_tqdm=True,
         remove_unused_columns=False,
-        ddp_find_unused_parameters=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=True,  # gates get no gradient once they are fixed
+        dataloader_pin_memory=has_gpu,
     )
-    start = config.path[-1] if config.path else 0.0
-    distill = config.gates.distill and plan is not None
-    trainer = GateTrainer(
-        model, config, arguments, plan=plan,
-        label_variance=float(np.var(rows.labels)) if model.outputs == 1 else 1.0,
-        evaluator=evaluate, teacher=teacher if distill else None, start=start,
-        train_dataset=rows, eval_dataset=rows, data_collator=lambda batch: collate(batch, pad_id),
-    )
-    return trainer
 
 
-@torch.inference_mode()
-def predict(
-    model: TextClassifier, rows: TokenizedSplit, pad_id: int
-) -> npt.NDArray[np.float32]:
-    """Logits of all rows in evaluation, (rows, outputs), in the order of the rows.
-
-    Rows of like length share a batch, which changes nothing but the time.
-    """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    order = np.argsort(rows.lengths, kind="stable")
-    logits = np.zeros((len(rows), model.outputs), dtype=np.float32)
-    for start in range(0, len(order), EVAL_BATCH):
-        chosen = order[start : start + EVAL_BATCH]
-        batch = collate(rows.rows(chosen.tolist()), pad_id)
-        del batch["labels"], batch["row"]
-        output = model(**{name: value.to(device) for name, value in batch.items()})
-        logits[chosen] = output.float().cpu().numpy()
-    model.train(was_training)
-    return logits
-
-
-def _metrics(
-    data: TaskData, logits: npt.NDArray[np.float32], labels: npt.NDArray[Any]
-) -> dict[str, float]:
-    return compute_metrics(data.spec.metrics or (), logits, labels)
+def _variance(model: TextClassifier, rows: TokenizedSplit) -> float:
+    """Variance of regression labels, by which their loss is divided; 1 for classes."""
+    return max(1e-12, float(np.var(rows.labels))) if model.outputs == 1 else 1.0

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
-from finegates_engine.compact import compact
+from finegates_engine.callbacks import GateSchedule, Reporter
 from finegates_engine.config import RunConfig
 from finegates_engine.model import (
     PARTS,
@@ -22,11 +22,9 @@ from finegates_engine.model import (
     load_adapter_state,
     trained_parameters,
 )
-from finegates_engine.schedule import Moment, moment
-from finegates_engine.sparsity import GatePlan, closed_at_target, penalty, shift_to_target
-
-DUAL_RATE = 0.1
-"""Rise of the multiplier a step, per unit of missed share and of the start multiplier."""
+from finegates_engine.progress import Progress
+from finegates_engine.schedule import Moment
+from finegates_engine.sparsity import GatePlan, penalty
 
 STATE_FILE = "trained.safetensors"
 
@@ -34,8 +32,8 @@ STATE_FILE = "trained.safetensors"
 class GateTrainer(Trainer):
     """Trainer whose loss adds lambda times the penalty while gates are learned.
 
-    start: share that is closed before the first step. evaluator: gives the metrics of the
-    validation rows. teacher: called once gates are pressed, gives logits (rows, outputs).
+    evaluator: gives the metrics of the validation rows, the headline first. teacher: called once
+    gates are pressed, gives logits (rows, outputs). on_progress: told of steps done.
     """
 
     def __init__(
@@ -48,7 +46,7 @@ class GateTrainer(Trainer):
         label_variance: float,
         evaluator: Callable[[], dict[str, float]],
         teacher: Callable[[], Tensor] | None = None,
-        start: float = 0.0,
+        on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
     ) -> None:
         self.config = config
@@ -58,11 +56,14 @@ class GateTrainer(Trainer):
         self.teacher = teacher
         self.teacher_logits: Tensor | None = None
         self.multiplier = config.gates.penalty_weight
+        start = config.path[-1] if config.path else 0.0
         self.now = Moment("open", start, 1.0)
         self.last_penalty: Tensor | None = None
         self.frames: list[Tensor] = []
         super().__init__(model=model, args=args, **options)
-        self.add_callback(_GateSchedule(self, start))
+        self.add_callback(GateSchedule(self, start))
+        if on_progress is not None:
+            self.add_callback(Reporter(on_progress))
 
     @property
     def classifier(self) -> TextClassifier:
@@ -143,8 +144,10 @@ class GateTrainer(Trainer):
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
         """Metrics of the validation rows, logged and passed to the callbacks."""
-        metrics = {f"eval_{name}": value for name, value in self.evaluator().items()}
-        self.log(dict(metrics))
+        values = self.evaluator()
+        metrics = {f"eval_{name}": value for name, value in values.items()}
+        final = float(self.plan is None or self.now.phase == "fixed")
+        self.log({"score": next(iter(values.values())), "gates_final": final, **metrics})
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
@@ -184,54 +187,6 @@ class GateTrainer(Trainer):
         load_adapter_state(self.classifier, state)
 
 
-class _GateSchedule(TrainerCallback):
-    """Sets noise, target and phase before each step; closes and compacts when gates are fixed."""
-
-    def __init__(self, trainer: GateTrainer, start: float) -> None:
-        self.trainer = trainer
-        self.start = start
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
-        compact(self.trainer.classifier)
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
-        trainer, model = self.trainer, self.trainer.classifier
-        config, gates = trainer.config, model.gates
-        if gates is None or trainer.plan is None:
-            return
-        assert model.noise is not None
-        model.noise.manual_seed(config.seed * 1_000_003 + state.global_step)
-        done = state.global_step / state.max_steps
-        now = moment(config.gates, done, start=self.start)
-        if now.phase != "open" and trainer.teacher is not None and trainer.teacher_logits is None:
-            trainer.teacher_logits = trainer.teacher()
-        if now.phase == "fixed" and not gates.fixed:
-            gates.fix(closed_at_target(gates, trainer.plan, now.target))
-            compact(model)
-        trainer.now = now
-        gates.noise_std = config.gates.noise_std * now.noise_scale
-        gates.penalty_std = config.gates.penalty_std * now.noise_scale
-        self._record(state)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:
-        trainer, gates = self.trainer, self.trainer.classifier.gates
-        if gates is None or trainer.plan is None or trainer.now.phase != "learn":
-            return
-        if trainer.config.gates.controller == "shift":
-            shift_to_target(gates, trainer.plan, trainer.now.target)
-        elif trainer.config.gates.controller == "dual" and trainer.last_penalty is not None:
-            weight = trainer.config.gates.penalty_weight
-            trainer.multiplier += DUAL_RATE * weight * float(trainer.last_penalty)
-
-    def _record(self, state: Any) -> None:
-        wanted = self.trainer.config.gates.history_frames
-        due = math.floor(len(self.trainer.frames) * state.max_steps / max(1, wanted))
-        if wanted and len(self.trainer.frames) < wanted and state.global_step >= due:
-            gates = self.trainer.classifier.gates
-            assert gates is not None
-            self.trainer.frames.append((gates.value().detach() * 255).round().byte().cpu())
-
-
 def _warm_only(config: RunConfig, steps: int) -> Callable[[int], float]:
     warm = max(1.0, config.train.warmup * steps)
     return lambda step: min(1.0, (step + 1) / warm)
@@ -257,6 +212,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     The Trainer writes `trainer_state.json` last, so a checkpoint that a killed process left
     unfinished has none that parses.
     """
+
     def step(path: Path) -> int:
         return int(path.name.removeprefix("checkpoint-"))
 

@@ -1,0 +1,68 @@
+"""Files are whole or not there, and nothing odd is read."""
+
+import os
+
+import pytest
+from finegates_engine import files
+from finegates_engine.files import Damaged, read_file, write_atomic
+
+
+def test_replaced_file_has_the_new_content_and_nothing_lies_beside_it(tmp_path):
+    path = tmp_path / "a.json"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path, monkeypatch, step):
+    path = tmp_path / "a.json"
+    write_atomic(path, b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_written_file_has_the_permissions_of_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "a", b"")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_only_a_file_inside_the_root_and_not_too_large_is_read(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a").write_bytes(b"12345")
+    (tmp_path / "out").write_bytes(b"secret")
+    (root / "in-link").symlink_to(root / "a")
+    (root / "out-link").symlink_to(tmp_path / "out")
+    (root / "dangling").symlink_to(root / "gone")
+    (root / "folder").mkdir()
+    os.mkfifo(root / "pipe")
+
+    def read(name, limit=5):
+        return read_file(root / name, root=root, limit=limit)
+
+    assert read("a") == read("in-link") == b"12345"
+    for name, reason in {
+        "out-link": "out-link is a link that leads out of the store",
+        "dangling": "dangling is missing",
+        "gone": "gone is missing",
+        "folder": "folder is not a file",
+        "pipe": "pipe is not a file",
+    }.items():
+        with pytest.raises(Damaged) as error:
+            read(name)
+        assert str(error.value) == reason
+    with pytest.raises(Damaged, match="a is too large: 5 bytes, at most 4 are read"):
+        read("a", limit=4)
