@@ -39,6 +39,7 @@ MINILM = EncoderShape(
 
 
 def main() -> None:
+    """Write the runs, list them, print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="measure three times instead of ten")
     repeats = 3 if parser.parse_args().quick else 10

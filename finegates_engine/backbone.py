@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from finegates_engine.errors import UserError
 
@@ -84,8 +85,7 @@ def weights_hash(folder: Path) -> str:
             places.update(dict.fromkeys(opened.keys(), file))
     digest = hashlib.sha256()
     for name in sorted(places):
-        with safe_open(places[name], framework="numpy") as opened:
-            tensor = opened.get_tensor(name)
+        tensor = _read(places[name], name)
         if tensor.dtype.kind != "f":  # counters such as position_ids come and go with versions
             continue
         with np.errstate(over="ignore"):
@@ -93,3 +93,14 @@ def weights_hash(folder: Path) -> str:
         digest.update(f"{name}:{tensor.shape}".encode())
         digest.update(np.ascontiguousarray(tensor).tobytes())
     return digest.hexdigest()
+
+
+def _read(file: Path, name: str) -> Any:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return opened.get_tensor(name)
+    except TypeError:  # NumPy has no bfloat16
+        with safe_open(file, framework="pt") as opened:
+            return opened.get_tensor(name).float().numpy()

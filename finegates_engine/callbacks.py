@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from finegates_engine.compact import compact
+from finegates_engine.config import GateConfig
 from finegates_engine.progress import Progress
 from finegates_engine.schedule import moment
 from finegates_engine.sparsity import closed_at_target, shift_to_target
@@ -47,11 +48,15 @@ class GateSchedule(TrainerCallback):
         now = moment(config.gates, done, start=self.start)
         if now.phase != "open" and trainer.teacher is not None and trainer.teacher_logits is None:
             trainer.teacher_logits = trainer.teacher()
+        if now.phase != "open" and self._was_open(config.gates, state):
+            self._rank()
         if now.phase == "fixed" and not gates.fixed:
             gates.fix(closed_at_target(gates, trainer.plan, now.target))
             compact(model)
         trainer.now = now
         gates.noise_std = config.gates.noise_std * now.noise_scale
+        if now.phase == "open" and config.gates.start == "fisher":
+            gates.noise_std = 0.0  # gradients where every gate is open
         gates.penalty_std = config.gates.penalty_std * now.noise_scale
         self._record(state)
 
@@ -74,6 +79,19 @@ class GateSchedule(TrainerCallback):
         scores = [row["score"] for row in state.log_history if row.get("gates_final") == 1]
         if len(scores) > wanted and max(scores[-wanted:]) <= max(scores[:-wanted]):
             control.should_training_stop = True
+
+    def _was_open(self, config: GateConfig, state: Any) -> bool:
+        before = (state.global_step - 1) / state.max_steps
+        return state.global_step > 0 and moment(config, before, start=self.start).phase == "open"
+
+    def _rank(self) -> None:
+        """Order gates by AdamW's running mean of their squared gradients, once it has one."""
+        trainer, gates = self.trainer, self.trainer.classifier.gates
+        if trainer.config.gates.start != "fisher" or gates is None or gates.fixed:
+            return
+        seen = trainer.optimizer.state.get(gates.logit, {}).get("exp_avg_sq")
+        if seen is not None:
+            gates.rank(seen.detach())
 
     def _record(self, state: Any) -> None:
         wanted = self.trainer.config.gates.history_frames

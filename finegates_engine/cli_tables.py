@@ -1,5 +1,6 @@
-"""Tables of runs on a terminal: a store, one run, the outcome of a sweep. No torch."""
+"""Tables of runs on a terminal: a store, and the outcome of a sweep. No torch."""
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +10,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from finegates_engine.analysis import Interval, bootstrap_interval
 from finegates_engine.cli_format import (
     MISSING,
-    bytes_text,
+    UNITS,
     count_text,
     metric_label,
     score_text,
     seconds_text,
     share_text,
 )
-from finegates_engine.ladder import RUNGS, Ladder
-from finegates_engine.results import RECORD, RunRecord
 from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import StoredRun
 from finegates_engine.sweep_state import SweepState
 
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 
-UNITS = {"encoder_weights": "encoder weights", "gates": "gates"}
+_GROUP = ["task", "backbone", "method", "target_unit", "metric"]
+_ORDER = ["target", "path", "seed", "run_id"]
+_RUNGS: dict[str, str] = {
+    "gate_sparsity": "Gates\nclosed",
+    "removed_weight_fraction": "Gated\nweights\nremoved",
+    "folded_encoder_fraction": "Encoder\nweights\nremoved",
+    "removed_model_fraction": "Model\nremoved",
+    "macs_per_token": "MACs per\ntoken",
+}
+"""Rung of the ladder -> title of its column."""
 
 
 def output() -> Console:
@@ -40,187 +46,110 @@ def output() -> Console:
 def print_runs(
     frame: pd.DataFrame, damaged: list[tuple[str, str]], store: Path, *, task: str | None
 ) -> None:
-    """All runs of a store, a row each, and what of it is damaged."""
+    """All runs of a store, a table for each task, backbone and method; and what is damaged."""
     console = output()
     if frame.empty:
         of_task = "" if task is None else f" of task {task!r}"
-        console.print(
-            Text(
-                f"No runs{of_task} in {str(store)!r}. Make some: "
-                f"finegates {'demo' if task is None else f'sweep --task {task}'} --store {store}"
-            )
-        )
-    else:
-        console.print(_runs_table(frame))
+        command = "demo" if task is None else f"sweep --task {task}"
+        text = f"No runs{of_task} in {str(store)!r}. Make some: finegates {command} --store {store}"
+        console.print(Text(text), soft_wrap=True)
+    for key, group in frame.groupby(_GROUP, dropna=False):
+        names = dict(zip(_GROUP, key, strict=True))
+        title = f"{names['task']}, {names['method']} on {names['backbone']}"
+        print_titled(console, title, _runs_table(group, names))
+    if not frame.empty:
         count = "1 run" if len(frame) == 1 else f"{len(frame):,} runs"
-        console.print(Text(f"{count}. One of them: finegates show {frame['run_id'].iloc[-1]}"))
+        name = str(frame["run_id"].iloc[-1])
+        text = f"{count}. One of them: finegates show {_hash(name)} --store {store}"
+        console.print(Text(text), soft_wrap=True)
     for path, reason in damaged:
-        console.print(Text(f"Skipped {path}: {reason}", style="yellow"))
+        console.print(Text(f"Skipped {path}: {reason}", style="yellow"), soft_wrap=True)
 
 
-def _runs_table(frame: pd.DataFrame) -> Table:
-    table = _table("Run", "Score", "Metric", *_RUNG_TITLES, "Trained in")
-    for row in frame.to_dict("records"):
+def _runs_table(group: pd.DataFrame, names: Mapping[str, Any]) -> Table:
+    unit = names["target_unit"]
+    table = make_table(_target_title(unit), "Starts\nfrom", "Seed", metric_label(names["metric"]))
+    _add_rungs(table)
+    table.add_column("Run", justify="left")
+    for row in group.sort_values(_ORDER, na_position="first").to_dict("records"):
+        before = str(row["path"]).rpartition(",")[2]
         table.add_row(
-            Text(str(row["run_id"]), overflow="fold"),
+            share_text(row["target"]),
+            share_text(float(before)) if before else MISSING,
+            str(row["seed"]),
             score_text(row["score"]),
-            metric_label(str(row["metric"])),
-            *_rungs(row, str(row["target_unit"])),
+            *_rung_texts(row),
             seconds_text(row["seconds_total"]),
+            _hash(str(row["run_id"])),
         )
     return table
-
-
-_RUNG_TITLES = (
-    "Target",
-    "Gates closed",
-    "Weights removed",
-    "Encoder weights removed",
-    "Model removed",
-    "MACs per token",
-)
-
-
-def _rungs(row: dict[Any, Any], unit: str) -> tuple[str, ...]:
-    target = share_text(row["target"])
-    return (
-        target if target == MISSING else f"{target} of {UNITS.get(unit, unit)}",
-        share_text(row["gate_sparsity"]),
-        share_text(row["removed_weight_fraction"]),
-        share_text(row["folded_encoder_fraction"]),
-        share_text(row["removed_model_fraction"]),
-        count_text(row["macs_per_token"]),
-    )
 
 
 def print_sweep_result(state: SweepState, store: RunStore) -> None:
     """The runs of a sweep that has ended, what failed, and what to do next."""
     console = output()
-    table = _table("Target", "Seed", metric_label(state.metric), *_RUNG_TITLES[1:], "Trained in")
-    shown = None
-    for cell in state.cells:
-        if cell.state != "done":
-            continue
+    table = make_table(_target_title(state.target_unit), "Seed", metric_label(state.metric))
+    _add_rungs(table)
+    table.add_column("Run", justify="left")
+    done = [cell for cell in state.cells if cell.state == "done"]
+    for cell in done:
         record = store.load(cell.run_id).record
-        rungs = _rungs(vars(record.ladder), state.target_unit)
-        seconds = seconds_text(record.costs.seconds_total)
-        target = f"{cell.target:.0%} of {UNITS.get(state.target_unit, state.target_unit)}"
-        table.add_row(target, str(cell.seed), score_text(record.score), *rungs[1:], seconds)
-        shown = cell.run_id
-    if shown is not None:
-        console.print(table)
+        table.add_row(
+            share_text(cell.target),
+            str(cell.seed),
+            score_text(record.score),
+            *_rung_texts(vars(record.ladder)),
+            seconds_text(record.costs.seconds_total),
+            _hash(cell.run_id),
+        )
+    if done:
+        print_titled(console, f"{state.task}, {state.method}, {state.strategy}", table)
     for cell in state.cells:
         if cell.state in ("failed", "skipped"):
             note = f"{cell.run_id} {cell.state}: {cell.note}"
             console.print(Text(note, style="red"), soft_wrap=True)
-    if state.count("failed"):
-        console.print(Text("Train the failed ones again: the same command with --retry-failed"))
-    if shown is not None:
-        console.print(Text(f"All runs:  finegates runs --store {store.root}"), soft_wrap=True)
-        console.print(
-            Text(f"One run:   finegates show {shown} --store {store.root}"), soft_wrap=True
-        )
-
-
-def print_run(run: StoredRun) -> None:
-    """One run: scores with intervals, the ladder, and what it took."""
-    console, record = output(), run.record
-    console.print(Text(record.run_id, style="bold"), soft_wrap=True)
-    console.print(Text(_summary(record)), soft_wrap=True)
-    scores = _table("Score", "Split", "Value", "95% interval")
-    for (split, metric), value in _scores(record).items():
-        interval = _interval(run, split, metric)
-        scores.add_row(metric_label(metric), Text(split), score_text(value), _shown(interval))
-    console.print(scores)
-    console.print(
-        Text("Intervals: evaluation rows resampled; one run cannot say how seeds differ.")
-    )
-    ladder = _table("Rung", "Value")
-    for name, text in ladder_texts(record.ladder).items():
-        ladder.add_row(RUNGS[name].label, text)
-    console.print(ladder)
-    for line in _cost_lines(record):
-        console.print(Text(line), soft_wrap=True)
-
-
-def run_json(run: StoredRun) -> dict[str, Any]:
-    """run.json, and the intervals of its scores."""
-    plain: dict[str, Any] = RECORD.dump_python(run.record, mode="json")
-    intervals: dict[str, dict[str, Any]] = {}
-    for split, metric in _scores(run.record):
-        interval = _interval(run, split, metric)
-        shown = None if interval is None else vars(interval)
-        intervals.setdefault(split, {})[metric] = shown
-    return plain | {"intervals": intervals}
-
-
-def ladder_texts(ladder: Ladder) -> dict[str, str]:
-    """Rung to what it says of this model; those that are not measured are left out."""
-    unit = UNITS.get(str(ladder.target_unit), "")
-    dense = f"{count_text(ladder.dense_macs_per_token)} dense, rows of {ladder.macs_tokens} tokens"
-    texts = {
-        "target": f"{share_text(ladder.target)} of {unit}" if ladder.target is not None else None,
-        "gate_sparsity": f"{share_text(ladder.gate_sparsity)} ({ladder.gates_closed:,} of "
-        f"{ladder.gates_total:,} gates)",
-        "removed_weight_fraction": f"{share_text(ladder.removed_weight_fraction)} of the "
-        f"{count_text(ladder.gated_weights)} weights in gated matrices",
-        "folded_encoder_fraction": f"{share_text(ladder.folded_encoder_fraction)} of "
-        f"{count_text(ladder.encoder_weights)}",
-        "removed_model_fraction": f"{share_text(ladder.removed_model_fraction)} of "
-        f"{count_text(ladder.model_parameters)} parameters",
-        "macs_per_token": f"{count_text(ladder.macs_per_token)} per token ({dense})",
+    lines = {
+        "The failed ones again:": "the same command with --retry-failed",
+        "All runs of the store:": f"finegates runs --store {store.root}",
+        "One run with its ladder:": f"finegates show {_hash(done[-1].run_id) if done else ''}"
+        f" --store {store.root}",
     }
-    if ladder.stored_weight_fraction is not None:
-        texts["stored_weight_fraction"] = share_text(ladder.stored_weight_fraction)
-    if ladder.file_bytes is not None:
-        texts["file_bytes"] = bytes_text(ladder.file_bytes)
-    if ladder.latency_ms is not None:
-        texts["latency_ms"] = f"{ladder.latency_ms:.3g} ms"
-    return {name: text for name, text in texts.items() if text is not None}
+    if not state.count("failed"):
+        del lines["The failed ones again:"]
+    for what, how in list(lines.items())[: None if done else 1]:
+        console.print(Text(f"{what:<25}{how}"), soft_wrap=True)
 
 
-def _scores(record: RunRecord) -> dict[tuple[str, str], float | None]:
-    return {
-        (s, name): value for s, scores in record.metrics.items() for name, value in scores.items()
-    }
-
-
-def _interval(run: StoredRun, split: str, metric: str) -> Interval | None:
-    rows = run.predictions[run.predictions["split"] == split]
-    return None if rows.empty else bootstrap_interval(metric, [rows])
-
-
-def _shown(interval: Interval | None) -> str:
-    return MISSING if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
-
-
-def _summary(record: RunRecord) -> str:
-    config = record.config
-    path = f", after {', '.join(f'{level:g}' for level in config.path)}" if config.path else ""
-    return (
-        f"Task {config.task.name}, method {config.method}{path}, seed {config.seed}, "
-        f"backbone {record.identity.base_weights}"
-    )
-
-
-def _cost_lines(record: RunRecord) -> list[str]:
-    costs, environment = record.costs, record.environment
-    trained = ", ".join(f"{kind} {n:,}" for kind, n in costs.trained_parameters.items() if n)
-    rate = costs.seconds_per_step
-    a_step = "" if rate is None else f", {rate:.2g} s a step"
-    machine = environment.accelerator or environment.cpu or environment.platform
-    commit = "" if environment.commit is None else f", commit {environment.commit[:10]}"
-    changed = " (changed)" if environment.dirty else ""
-    return [
-        f"Trained {trained} values in {costs.steps:,} steps: {seconds_text(costs.seconds_total)}"
-        f"{a_step}, {bytes_text(costs.peak_memory_bytes)} at most.",
-        f"On {machine}, torch {environment.versions.get('torch')}{commit}{changed}.",
-    ]
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def make_table(*titles: str) -> Table:
+    """A plain table with columns of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title in titles:
-        left = title in ("Run", "Metric", "Split", "Rung", "Value")
-        table.add_column(title, justify="left" if left else "right")
+        table.add_column(title, justify="right")
     return table
+
+
+def print_titled(console: Console, title: str, table: Table) -> None:
+    """A table below its title; names in it are never taken for markup."""
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(table)
+
+
+def _add_rungs(table: Table) -> None:
+    for title in (*_RUNGS.values(), "Trained\nin"):
+        table.add_column(title, justify="right")
+
+
+def _rung_texts(row: Mapping[Any, Any] | Mapping[Hashable, Any]) -> list[str]:
+    shares = [share_text(row[name]) for name in _RUNGS if name != "macs_per_token"]
+    return [*shares, count_text(row["macs_per_token"])]
+
+
+def _target_title(unit: object) -> str:
+    """The column of the target, which always says its unit."""
+    words = UNITS.get(str(unit))
+    return "Target" if words is None else "Target\nof\n" + words.replace(" ", "\n")
+
+
+def _hash(run_id: str) -> str:
+    """The end of a run id, which `finegates show` takes for the whole."""
+    return run_id.rsplit("-", 1)[1]

@@ -117,6 +117,10 @@ class GateConfig:
     open_start: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training before any gate is pressed to close."""
 
+    start: Literal["equal", "fisher"] = "equal"
+    """Order of the gates when they begin to be pressed: all alike, or by the squared gradients
+    of the open phase (Fisher information); the second needs open_start > 0 and hard gates."""
+
     anneal: bool = False
     """Lower the noise linearly to a tenth of its start value while gates are learned."""
 
@@ -141,6 +145,11 @@ class GateConfig:
             )
         if self.controller == "shift" and not self.finish:
             raise ValueError("controller 'shift' needs finish > 0, got 0")
+        if self.start == "fisher" and (self.relaxation != "hard" or not self.open_start):
+            raise ValueError(
+                "start 'fisher' needs relaxation 'hard' and open_start > 0, got "
+                f"{self.relaxation!r} and {self.open_start:g}"
+            )
         return self
 
 

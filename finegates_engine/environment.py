@@ -111,8 +111,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
     # In a git hook, GIT_DIR and the like name another repository.
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+        done = subprocess.run(  # noqa: S603  (arguments are ours)
+            ["git", "-C", str(folder), *arguments],  # noqa: S607  (whichever git the user has)
             env=inherited | {"GIT_OPTIONAL_LOCKS": "0"},
             capture_output=True,
             text=True,

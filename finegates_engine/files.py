@@ -11,7 +11,7 @@ from pathlib import Path
 from finegates_engine.errors import UserError
 
 
-class Damaged(UserError):
+class Damaged(UserError):  # noqa: N818  (a state of a file, told to the user as such)
     """A stored file or run that cannot be used; the text is the reason."""
 
 

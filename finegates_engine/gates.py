@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 LOGIT_MEAN = 1.0  # released code of arXiv 2602.09169: logits start at N(1, 0.1)
 LOGIT_STD = 0.1
+RANK_SPREAD = 0.3  # of logits that are ranked; half of them then lie within 0.2 of the middle
+OPEN_LOGIT = 0.55  # tanh gives 0.5005: one start value in 300,000 would leave its gate soft
 OFFSET = 0.5  # z = clip(mu + 0.5 + noise, 0, 1)
 
 
@@ -49,7 +51,7 @@ class StochasticGates(nn.Module):
         self.hard = hard
         total = sum(self.sizes.values())
         start = LOGIT_MEAN + LOGIT_STD * torch.randn(total, generator=generator)
-        self.logit = nn.Parameter(start)
+        self.logit = nn.Parameter(start.clamp(min=OPEN_LOGIT))
         self.register_buffer("closed", torch.zeros(total, dtype=torch.bool))
         self.register_buffer("fixed", torch.zeros((), dtype=torch.bool))
 
@@ -100,6 +102,18 @@ class StochasticGates(nn.Module):
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """A flat tensor over all gates as name -> view, in the order of `sizes`."""
         return dict(zip(self.sizes, flat.split(list(self.sizes.values())), strict=True))
+
+    @torch.no_grad()
+    def rank(self, importance: Tensor) -> None:
+        """Spread the logits by the order of `importance`, (gates,): normal quantiles.
+
+        Gates that are closed keep out of the order.
+        """
+        alive = (~self.closed).nonzero().squeeze(1)
+        order = torch.argsort(importance.to(self.logit.device)[alive], stable=True)
+        share = (torch.arange(len(alive), device=order.device) + 0.5) / max(1, len(alive))
+        quantiles = math.sqrt(2) * torch.erfinv(2 * share - 1)
+        self.logit[alive[order]] = LOGIT_MEAN + RANK_SPREAD * quantiles
 
     @torch.no_grad()
     def close(self, closed: Tensor) -> None:

@@ -117,6 +117,10 @@ class GatedLinear(nn.Module):
         """Shown by print(model)."""
         return f"rank={0 if self.low_rank_up is None else self.low_rank_up.shape[1]}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the gates of the last forward, whose graph can be neither copied nor pickled."""
+        return {**self.__dict__, "row_gate": None, "column_gate": None}
+
     def keep(self, *, rows: Tensor | None, columns: Tensor | None) -> None:
         """Compute with these rows and columns alone (int64 indices), None: with all.
 

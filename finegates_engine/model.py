@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from finegates_engine.architectures import Architecture, architecture_of, gate_kinds
+from finegates_engine.architectures import Architecture, GateKind, architecture_of, gate_kinds
 from finegates_engine.config import GateConfig, ModelConfig
 from finegates_engine.gates import StochasticGates
 from finegates_engine.layers import GatedLinear
@@ -39,6 +39,7 @@ class TextClassifier(nn.Module):
             self.head = nn.Linear(hidden, outputs)
         self.gates: StochasticGates | None = None
         self.gate_dims: dict[str, int] = {}
+        self.gate_kinds: dict[str, GateKind] = {}
         self.noise: torch.Generator | None = None
         self._attached: list[tuple[GatedLinear, str, list[str]]] = []
 
@@ -150,6 +151,7 @@ def add_gates(
             size = weight.shape[0 if side == "rows" else 1]
             sizes[key] = heads if kind.per_head else size
             model.gate_dims[key] = size // sizes[key]
+            model.gate_kinds[key] = kind
             for place in kind.acts:
                 acting.setdefault(place, []).append(key)
         model._attached += [(layers[role], side, keys) for (role, side), keys in acting.items()]
@@ -168,7 +170,7 @@ def add_gates(
 def _wrap_block(
     block: nn.Module,
     architecture: Architecture,
-    kinds: dict[str, Any],
+    kinds: dict[str, GateKind],
     config: ModelConfig,
     generator: torch.Generator,
 ) -> dict[str, GatedLinear]:

@@ -239,6 +239,8 @@ def _check_adapter(adapter: Mapping[str, NDArray[Any]]) -> None:
             raise ValueError(
                 f"adapter array {name!r} must begin with one of {', '.join(ADAPTER_PREFIXES)}"
             )
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"adapter array {name!r} must hold numbers, got {values.dtype}")
         if name.startswith(VALUE) and not ((values >= 0) & (values <= 1)).all():
             raise ValueError(f"adapter array {name!r} must be in [0, 1]")
         if name.startswith(LOCATION):

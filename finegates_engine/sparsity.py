@@ -21,6 +21,9 @@ from finegates_engine.ladder import (
 )
 from finegates_engine.model import TextClassifier
 
+TOLERANCE = 0.005
+"""A target is reached to within this share: half a point."""
+
 _SPACES = {
     "query_key": (("query", "rows"), ("key", "rows")),
     "value_output": (("value", "rows"), ("attention_output", "columns")),
@@ -66,7 +69,7 @@ class GatePlan:
     """Weights that each gate removes alone, (gates,), fp32."""
 
     pressure: Tensor
-    """Weight of each gate in its vector's mean, (gates,), mean 1: kurtosis, or ones."""
+    """Weight of each gate in its vector's mean, (gates,), each vector's mean 1: kurtosis or 1."""
 
     @property
     def reachable(self) -> float:
@@ -81,7 +84,7 @@ def plan_gates(model: TextClassifier, config: GateConfig) -> GatePlan:
     assert model.gates is not None
     shape = encoder_shape(model)
     kinds = gate_kinds(config.axes, tie=config.tie, head_gates=config.head_gates)
-    other = {"rows": {}, "columns": {}}  # type: dict[str, dict[str, int]]
+    other: dict[str, dict[str, int]] = {"rows": {}, "columns": {}}
     for role in ("query", "key", "value", "attention_output"):
         other["rows"][role] = other["columns"][role] = shape.hidden
     other["rows"]["ffn_in"], other["columns"]["ffn_in"] = shape.hidden, shape.ffn
@@ -127,10 +130,10 @@ def expected_kept(gates: StochasticGates, plan: GatePlan) -> tuple[Tensor, Tenso
     probability = gates.kept_probability()
     if plan.config.target_unit == "gates":
         device = probability.device
-        kept = gates.split(probability * plan.pressure.to(device))
-        weights = gates.split(plan.weights.to(device))
-        means = torch.stack([v.mean() for v in kept.values()])
-        return means, torch.stack([w.sum() for w in weights.values()])
+        kept, weights = gates.split(probability), gates.split(plan.weights.to(device))
+        pressure = gates.split(plan.pressure.to(device))
+        means = [_weighted_mean(kept[key], pressure[key]) for key in kept]
+        return torch.stack(means), torch.stack([w.sum() for w in weights.values()])
     return _expected_folded(gates, plan, gates.split(probability))
 
 
@@ -149,16 +152,21 @@ def _expected_folded(
             }
             if not acting:
                 continue
-            product: Tensor | float = 1.0
+            width = plan.shape.ffn if space == "ffn" else plan.shape.hidden
+            product, pressed = torch.ones(width), torch.zeros(width)
+            product, pressed = product.to(gates.logit), pressed.to(gates.logit)
             for name, kind in acting.items():
                 key = f"{layer}/{name.replace('.', '_')}"
-                part = kept[key] * pressure[key]
-                product = product * (part.repeat_interleave(size) if kind.per_head else part)
-            assert isinstance(product, Tensor)
-            means.append(product.mean())
-            width = plan.shape.ffn if space == "ffn" else plan.shape.hidden
+                repeats = size if kind.per_head else 1
+                product = product * kept[key].repeat_interleave(repeats)
+                pressed = pressed + pressure[key].repeat_interleave(repeats)
+            means.append(_weighted_mean(product, pressed))
             weights.append(2.0 * plan.shape.hidden * width)
     return torch.stack(means), torch.tensor(weights, device=gates.logit.device)
+
+
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum()
 
 
 def removed_share(gates: StochasticGates, plan: GatePlan, closed: Tensor) -> float:
@@ -194,36 +202,52 @@ def closed_at_target(gates: StochasticGates, plan: GatePlan, target: float) -> T
     """The gates to close, (gates,) bool, so that the share removed is nearest to `target`.
 
     Those with the lowest mu go first, those closed already stay closed. As one budget all
-    gates of the model are in one order; otherwise each gate vector (in encoder weights: each
-    folded dimension's vectors at one quantile) has its own.
+    gates of the model are in one order; otherwise each gate vector closes its own share (in
+    encoder weights: all vectors up to one quantile). A gate whose step is too large to meet
+    the target within half a point, such as a head's, is passed over.
     """
     order = torch.where(gates.closed, float("-inf"), gates.logit.detach()).cpu()
+    chosen = gates.closed.cpu().clone()
     if plan.config.allocation == "vector":
         order = torch.cat([_quantiles(part) for part in gates.split(order).values()])
+        if plan.config.target_unit == "gates":
+            return chosen | (order < target)
     ranked = torch.argsort(order, stable=True)
-    already = int(gates.closed.sum())
+    ranked = ranked[~chosen[ranked]]
+    best, best_gap = chosen, abs(removed_share(gates, plan, chosen) - target)
+    while len(ranked) and best_gap > TOLERANCE:
+        count = _largest_count(gates, plan, chosen, ranked, target)
+        chosen = _with(chosen, ranked[:count])
+        for option in (chosen, _with(chosen, ranked[count : count + 1])):
+            gap = abs(removed_share(gates, plan, option) - target)
+            if gap < best_gap:
+                best, best_gap = option, gap
+        ranked = ranked[count + 1 :]
+    return best
 
-    def closed(count: int) -> Tensor:
-        mask = torch.zeros_like(order, dtype=torch.bool)
-        mask[ranked[:count]] = True
-        return mask
 
-    low, high = already, len(ranked)
-    while high - low > 1:  # the share removed rises with the count
+def _largest_count(
+    gates: StochasticGates, plan: GatePlan, chosen: Tensor, ranked: Tensor, target: float
+) -> int:
+    """How many of the ranked gates can close before more than the target is removed."""
+    low, high = 0, len(ranked) + 1  # the share removed rises with the count
+    while high - low > 1:
         middle = (low + high) // 2
-        if removed_share(gates, plan, closed(middle)) <= target:
+        if removed_share(gates, plan, _with(chosen, ranked[:middle])) <= target:
             low = middle
         else:
             high = middle
-    low_gap = abs(removed_share(gates, plan, closed(low)) - target)
-    high_gap = abs(removed_share(gates, plan, closed(high)) - target)
-    return closed(low if low_gap <= high_gap else high)
+    return low
+
+
+def _with(chosen: Tensor, more: Tensor) -> Tensor:
+    return chosen.index_fill(0, more, True)
 
 
 def _quantiles(values: Tensor) -> Tensor:
-    """Rank of each value in its vector, in [0, 1)."""
+    """Middle of each value's rank in its vector, in (0, 1): `< q` holds for round(q n)."""
     ranks = torch.empty_like(values)
-    ranks[torch.argsort(values, stable=True)] = torch.arange(len(values)) / len(values)
+    ranks[torch.argsort(values, stable=True)] = (torch.arange(len(values)) + 0.5) / len(values)
     return ranks
 
 

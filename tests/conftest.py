@@ -18,3 +18,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data: {folder} does not exist")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random BERT of two small layers and its tokenizer."""
+    from tiny import save_tiny_backbone
+
+    return save_tiny_backbone(tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small task: is a short review good or bad?"""
+    from tiny import write_task
+
+    return write_task(tmp_path_factory.mktemp("data") / "reviews")

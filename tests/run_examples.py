@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, run_id
 from finegates_engine.environment import Environment
 from finegates_engine.ladder import EncoderShape, count_ladder
@@ -85,5 +86,6 @@ def make_result(config: RunConfig | None = None, **changes: Any) -> RunResult:
         ),
     }
     fields = {field.name for field in dataclasses.fields(RunResult)}
-    assert set(plain) == fields and set(changes) <= fields
+    assert set(plain) == fields
+    assert set(changes) <= fields
     return RunResult(**(plain | changes))

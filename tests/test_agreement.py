@@ -155,8 +155,12 @@ def test_label_of_unlike_reflexives_is_whether_they_agree_with_the_subject(split
     rows = [row for row in splits["validation"] if ", unlike" in row["sentence"]]
     assert len(rows) > 50
     for row in rows:
-        subject = row["sentence"].split(",")[0].removeprefix("The ")
-        assert (row["sentence"].endswith(f" {kinds[subject]}.")) == row["label"], row
+        people = [part.removeprefix("The ") for part in row["sentence"].split(", ")[:2]]
+        subject, other = (kinds[p.removeprefix("unlike ").removeprefix("the ")] for p in people)
+        reflexive = next(w for w in _words(row["sentence"]) if w in kinds.values())
+        assert (reflexive == subject) == row["label"], row
+        if not row["label"] and other != subject:
+            assert reflexive == other, row
 
 
 def test_nearest_noun_is_right_for_two_thirds_only(splits):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from finegates_engine.analysis import (
     bootstrap_interval,
     chance_jaccard,
@@ -94,12 +95,14 @@ def test_pairing_of_rows_finds_a_difference_that_two_intervals_hide():
     assert one.low < other.high
     interval = paired_difference("accuracy", [make_frame(a)], [make_frame(b)])
     assert interval.mean == pytest.approx(0.015)
-    assert interval.excludes_zero and interval.low > 0
+    assert interval.excludes_zero
+    assert interval.low > 0
     assert interval.high - interval.mean == pytest.approx(
         1.96 * np.sqrt(0.015 * 0.985 / 1000), abs=0.002
     )
     back = paired_difference("accuracy", [make_frame(b)], [make_frame(a)])
-    assert back.excludes_zero and back.high < 0
+    assert back.excludes_zero
+    assert back.high < 0
 
 
 def test_difference_with_one_seed_on_one_side_is_of_rows_only():
@@ -200,7 +203,8 @@ def test_chance_is_what_random_gates_reach():
 
 def test_nested_means_that_closed_stays_closed():
     low, high = masks([1, 1, 0]), masks([1, 0, 0])
-    assert nested(low, high) and nested(low, low)
+    assert nested(low, high)
+    assert nested(low, low)
     assert not nested(high, low)
 
 

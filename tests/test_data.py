@@ -120,6 +120,26 @@ def test_hash_sees_only_the_rows_that_are_used(tmp_path):
     assert load_task(cut).data_hash == before.data_hash
 
 
+def test_hash_knows_which_rows_are_trained_on(tmp_path):
+    frame = _frame()
+    hashes = set()
+    for cut in (29, 30):
+        _folder(tmp_path, frame.head(cut), frame.tail(40 - cut))
+        hashes.add(load_task(_own(tmp_path)).data_hash)
+    assert len(hashes) == 2
+
+
+def test_words_that_look_like_gaps_stay_words_in_a_csv(tmp_path):
+    words = ["NA", "null", "None", "nan", "N/A", "#N/A"]
+    (tmp_path / "train.csv").write_text(
+        "text,label\n" + "".join(f"{w},no\n{w},NA\n" for w in words)
+    )
+    (tmp_path / "validation.csv").write_text("text,label\nNA,NA\n")
+    data = load_task(_own(tmp_path))
+    assert [text for (text,) in data.train.texts[::2]] == words
+    assert data.labels == ("NA", "no")
+
+
 def test_texts_of_a_pair_keep_their_order_and_are_part_of_the_hash(tmp_path):
     path = _write(_frame(), tmp_path / "rows.csv")
     one = load_task(_own(path, text_fields=("text", "other")))
@@ -250,7 +270,7 @@ def test_one_file_gives_a_fifth_of_each_class_to_validation(tmp_path):
 
 
 def test_split_of_one_file_depends_on_its_texts_and_the_seed_alone(tmp_path):
-    frame = _frame(100)
+    frame = pd.concat([_frame(100), _frame(30).assign(label=lambda rows: 1 - rows["label"])])
     one = load_task(_own(_write(frame, tmp_path / "rows.csv")))
     turned = load_task(_own(_write(frame.iloc[::-1], tmp_path / "turned.parquet")))
     other = load_task(_own(tmp_path / "rows.csv"), seed_split=1)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+
 from finegates_engine import __version__, environment
 from finegates_engine.environment import collect_environment
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from finegates_engine import files
 from finegates_engine.files import Damaged, read_file, write_atomic
 

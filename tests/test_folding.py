@@ -4,6 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from finegates_engine.errors import UserError
 from finegates_engine.folding import (
     EncoderShape,
@@ -13,8 +16,6 @@ from finegates_engine.folding import (
     kept_dimensions,
     macs_per_token,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 MINILM = EncoderShape(
     layers=6,
@@ -272,7 +273,7 @@ def test_mask_of_a_wrong_size_role_or_type_is_refused():
         kept_dimensions(TINY, {"query": (np.ones(3, bool), None)})
     with pytest.raises(UserError, match=r"The columns of ffn_out need a bool array.*float64"):
         kept_dimensions(TINY, {"ffn_out": (None, np.ones(3))})
-    with pytest.raises(UserError, match="Unknown matrix 'ffn_up'. Choose from: attention_output"):
+    with pytest.raises(UserError, match=r"Unknown matrix 'ffn_up'. Choose from: attention_output"):
         kept_dimensions(TINY, {"ffn_up": (np.ones(3, bool), None)})
     with pytest.raises(UserError, match="masks must have 1 layers, got 2"):
         folded_widths(TINY, [{}, {}])

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+
 from finegates_engine.errors import UserError
 from finegates_engine.ladder import (
     RUNGS,
@@ -30,7 +31,7 @@ def test_forty_percent_of_the_gates_on_both_axes_are_sixty_four_of_the_weights()
         layers=2, hidden=10, heads=5, key_value_heads=5, head_size=2, ffn=10, model_parameters=9999
     )
     kept = np.arange(10) >= 4
-    masks: list[LayerMasks] = [{role: (kept, kept) for role in shape.matrices()}] * 2
+    masks: list[LayerMasks] = [dict.fromkeys(shape.matrices(), (kept, kept))] * 2
     ladder = count(shape, masks, gates_closed=96, gates_total=240)
     assert ladder.gate_sparsity == pytest.approx(0.4)
     assert ladder.removed_weight_fraction == pytest.approx(0.64)
@@ -83,7 +84,8 @@ def test_everything_closed_leaves_no_encoder_weight():
 
 def test_every_rung_of_the_table_is_a_field_and_says_its_unit():
     assert set(RUNGS) <= {field.name for field in fields(Ladder)}
-    assert list(RUNGS)[0] == "target" and len(RUNGS) == 9
+    assert next(iter(RUNGS)) == "target"
+    assert len(RUNGS) == 9
     units = {"share": "share", "MACs": "MACs", "bytes": "bytes", "ms": "ms"}
     for spec in RUNGS.values():
         assert units[spec.unit] in spec.axis_title
@@ -93,7 +95,7 @@ def test_every_rung_of_the_table_is_a_field_and_says_its_unit():
 def test_axis_of_the_target_says_its_unit():
     assert target_axis_title("gates") == "Target (share of gates)"
     assert target_axis_title("encoder_weights") == "Target (share of encoder weights)"
-    with pytest.raises(UserError, match="Unknown target unit 'rows'. Choose from: encoder_weig"):
+    with pytest.raises(UserError, match=r"Unknown target unit 'rows'. Choose from: encoder_weig"):
         target_axis_title("rows")
 
 

@@ -4,11 +4,12 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from finegates_engine.errors import UserError
 from finegates_engine.metrics import METRICS, score
 from finegates_engine.resampling import resampled_counts, weighted_score
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def make_case(metric, rows, seed):
@@ -49,7 +50,7 @@ def test_each_resample_has_as_many_rows_as_there_are_and_rows_are_drawn_alike():
 
 def test_unknown_metric_and_other_classes_for_f1_are_refused():
     ones = np.ones((1, 2))
-    with pytest.raises(UserError, match="Unknown metric 'auc'. Choose from: accuracy, f1, mcc"):
+    with pytest.raises(UserError, match=r"Unknown metric 'auc'. Choose from: accuracy, f1, mcc"):
         weighted_score("auc", np.zeros(2), np.zeros(2), ones)
     with pytest.raises(UserError, match="class 1 of two classes"):
         weighted_score("f1", np.array([0, 2]), np.array([0, 1]), ones)

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from run_examples import make_predictions, make_result
+
 from finegates_engine.results import (
     RECORD,
     GateHistory,
@@ -12,7 +14,6 @@ from finegates_engine.results import (
     gate_masks,
     probability_columns,
 )
-from run_examples import make_predictions, make_result
 
 
 def test_record_survives_the_trip_through_json():

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from run_examples import SHAPE, make_config, make_result
+
 from finegates_engine import run_index
 from finegates_engine.errors import UserError
 from finegates_engine.runs import RunStore
-from run_examples import SHAPE, make_config, make_result
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,9 +84,11 @@ def test_columns_keep_their_types_when_all_values_are_missing(store):
     assert store.frame().dtypes["commit"] == "str"
     fill(store, 0)
     dtypes = store.frame().dtypes
-    assert dtypes["accelerator"] == "str" and dtypes["latency_ms"] == "float64"
-    assert dtypes["seed"] == dtypes["gates_total"] == "int64" and dtypes["has_timings"] == "bool"
-    assert not [name for name, dtype in dtypes.items() if dtype == object]
+    assert dtypes["accelerator"] == "str"
+    assert dtypes["latency_ms"] == "float64"
+    assert dtypes["seed"] == dtypes["gates_total"] == "int64"
+    assert dtypes["has_timings"] == "bool"
+    assert not [name for name, dtype in dtypes.items() if dtype.name == "object"]
 
 
 def test_path_of_targets_is_one_text(store):
@@ -97,10 +100,11 @@ def test_path_of_targets_is_one_text(store):
 
 def test_missing_or_empty_store_has_no_runs_and_all_columns(store, tmp_path):
     frame = store.frame()
-    assert len(frame) == 0 and {"run_id", "score", "gates.axes"} <= set(frame.columns)
+    assert len(frame) == 0
+    assert {"run_id", "score", "gates.axes"} <= set(frame.columns)
     assert not store.root.exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="is not a folder. Choose another with --store"):
+    with pytest.raises(UserError, match=r"is not a folder. Choose another with --store"):
         RunStore(tmp_path / "file").frame()
 
 
@@ -112,7 +116,8 @@ def test_only_new_and_changed_runs_are_read(store, reads):
     store.frame()
     assert reads == []
     (third,) = fill(store, 2)
-    assert len(store.frame()) == 3 and reads == [third]
+    assert len(store.frame()) == 3
+    assert reads == [third]
     reads.clear()
     store.add_file(first, "certificate.json", b"{}")
     frame = store.frame().set_index("run_id")
@@ -190,7 +195,8 @@ def test_files_and_hidden_folders_beside_the_runs_are_not_damage(store):
     (store.root / "README.md").write_text("about these runs")
     (store.root / "agreement" / "notes.txt").write_text("")
     (store.root / ".git").mkdir()
-    assert len(store.ids()) == 1 and store.damaged() == []
+    assert len(store.ids()) == 1
+    assert store.damaged() == []
 
 
 def test_task_folder_that_leads_out_of_the_store_is_refused(store, tmp_path):

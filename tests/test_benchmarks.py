@@ -1,0 +1,30 @@
+"""Every benchmark runs with --quick, and its last line is one JSON object with its figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FIGURES = {
+    "compare.py": ("closing", {"scores"}),
+    "path.py": ("", {"path_cost_in_single_runs", "largest_score_gap"}),
+    "store.py": ("", {"list_10000_runs_s"}),
+    "training.py": ("", {"time_vs_lora", "memory_vs_lora", "time_vs_full"}),
+}
+
+
+def test_every_benchmark_is_listed_here() -> None:
+    assert {path.name for path in (ROOT / "benchmarks").glob("*.py")} == set(FIGURES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_quick_benchmark_ends_in_its_figures(name: str, tmp_path: Path) -> None:
+    words, figures = FIGURES[name]
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *words.split(), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert figures <= set(json.loads(done.stdout.strip().splitlines()[-1]))
