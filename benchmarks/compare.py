@@ -26,44 +26,42 @@ from finegates_engine.sweep import run_sweep
 
 Changes = dict[str, Any]
 
-SCHEDULED: Changes = {"open_start": 0.1, "ramp": 0.4, "finish": 0.4}
-NO_SCHEDULE: Changes = {"open_start": 0.0, "ramp": 0.0, "finish": 0.0, "anneal": False}
-CLIPPED: Changes = {"relaxation": "clip", "controller": "fixed", "anneal": False}
+PLAIN: Changes = {
+    "relaxation": "clip", "controller": "fixed", "start": "equal", "anneal": False,
+    "open_start": 0.0, "ramp": 0.0, "finish": 0.0, "noise_std": 0.3, "penalty_std": 0.3,
+}
+RAMPED: Changes = {**PLAIN, "open_start": 0.1, "ramp": 0.4, "finish": 0.4}
+RANKED: Changes = {
+    **PLAIN, "relaxation": "hard", "controller": "shift", "start": "fisher",
+    "noise_std": 0.1, "penalty_std": 0.1,
+}
 
 GROUPS: dict[str, dict[str, Changes]] = {
     "closing": {
-        "default": {},
+        "ranked, learned, fixed": {
+            "gates": {**RANKED, "open_start": 0.2, "ramp": 0.2, "finish": 0.6},
+            "train": {"gate_lr": 3e-3},
+        },
+        "ranked, fixed at once": {
+            "gates": {**RANKED, "open_start": 0.3, "finish": 0.7},
+            "train": {"gate_lr": 3e-3},
+        },
+        "random gates": {
+            "method": "random",
+            "gates": {**RANKED, "open_start": 0.3, "finish": 0.7},
+            "train": {"gate_lr": 3e-3},
+        },
+        "hard gates shifted, fixed": {
+            "gates": {**RAMPED, "relaxation": "hard", "controller": "shift"}
+        },
+        "ramped, annealed, fixed": {"gates": {**RAMPED, "anneal": True}},
         "paper's deviations, penalty alone": {
-            "gates": {**CLIPPED, **NO_SCHEDULE, "noise_std": 0.1, "penalty_std": 0.5}
+            "gates": {**PLAIN, "noise_std": 0.1, "penalty_std": 0.5}
         },
-        "one deviation, penalty alone": {
-            "gates": {**CLIPPED, **NO_SCHEDULE, "noise_std": 0.3, "penalty_std": 0.3}
+        "one deviation, then fixed": {"gates": {**PLAIN, "finish": 0.4}},
+        "multiplier controlled, fixed": {
+            "gates": {**RAMPED, "controller": "dual", "penalty_weight": 5.0}
         },
-        "one deviation, then fixed": {
-            "gates": {**CLIPPED, **NO_SCHEDULE, "finish": 0.4, "noise_std": 0.3, "penalty_std": 0.3}
-        },
-        "ramp and annealing, then fixed": {
-            "gates": {**CLIPPED, **SCHEDULED, "anneal": True, "noise_std": 0.3, "penalty_std": 0.3}
-        },
-        "multiplier controlled, then fixed": {
-            "gates": {
-                **CLIPPED, **SCHEDULED, "controller": "dual", "penalty_weight": 5.0,
-                "noise_std": 0.3, "penalty_std": 0.3,
-            }
-        },
-        "shifted to the target, annealed, then fixed": {
-            "gates": {
-                **CLIPPED, **SCHEDULED, "controller": "shift", "anneal": True,
-                "noise_std": 0.3, "penalty_std": 0.3,
-            }
-        },
-        "hard gates shifted, then fixed": {
-            "gates": {
-                **CLIPPED, **SCHEDULED, "controller": "shift", "relaxation": "hard",
-                "noise_std": 0.3, "penalty_std": 0.3,
-            }
-        },
-        "random gates": {"method": "random"},
     },
     "ceiling": {
         "default, nothing removed": {"gates": {"target": 0.0}},

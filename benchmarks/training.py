@@ -151,7 +151,7 @@ def measure_times(
         step()
         step()
     times: dict[str, list[float]] = {name: [] for name in names}
-    shuffled = random.Random(0)
+    shuffled = random.Random(0)  # noqa: S311
     gc.disable()
     for done in range(rounds):
         for name in shuffled.sample(names, len(names)):
@@ -254,11 +254,15 @@ def print_table(
 ) -> None:
     """The report for people."""
     print(f"MiniLM, {BATCH} x {TOKENS} tokens, {device}, {threads} thread(s), {rounds} rounds")
-    print(f"{'variant':<12}{'s/step':>8}{'vs LoRA':>9}{'vs full':>9}{'peak MB':>9}{'vs LoRA':>9}"
-          f"{'saved MB':>10}{'vs LoRA':>9}{'trained':>12}")
+    print(
+        f"{'variant':<12}{'s/step':>8}{'vs LoRA':>9}{'vs full':>9}{'peak MB':>9}{'vs LoRA':>9}"
+        f"{'saved MB':>10}{'vs LoRA':>9}{'trained':>12}"
+    )
     for name, row in report.items():
-        ratio = {key: row.get(key, float("nan")) for key in (
-            "time_vs_lora", "time_vs_full", "memory_vs_lora", "saved_vs_lora")}
+        ratio = {
+            key: row.get(key, float("nan"))
+            for key in ("time_vs_lora", "time_vs_full", "memory_vs_lora", "saved_vs_lora")
+        }
         print(
             f"{name:<12}{row['seconds']:>8.3f}{ratio['time_vs_lora']:>9.2f}"
             f"{ratio['time_vs_full']:>9.2f}{row['peak_bytes'] / 1e6:>9.0f}"

@@ -185,7 +185,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one run with its scores, their intervals, and its ladder."""
-    from finegates_engine.cli_tables import print_run, run_json
+    from finegates_engine.cli_run import print_run, run_json
     from finegates_engine.runs import RunStore, checked
 
     opened = RunStore(store)

@@ -7,6 +7,9 @@ from finegates_engine.metrics import METRICS
 MISSING = "-"
 """What stands where there is no number."""
 
+UNITS = {"encoder_weights": "encoder weights", "gates": "gates"}
+"""Unit of a target -> its words."""
+
 
 def seconds_text(seconds: float) -> str:
     """A duration with the digits that matter: 0.4 s, 12 s, 3 min, 2 h 5 min."""

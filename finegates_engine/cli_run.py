@@ -31,9 +31,7 @@ def print_run(run: StoredRun) -> None:
     console.print(Text(record.run_id, style="bold"), soft_wrap=True)
     console.print(Text(_summary(record)), soft_wrap=True)
     _print_scores(console, run)
-    ladder = make_table("Rung")
-    ladder.columns[0].justify = "left"
-    ladder.add_column("Value")
+    ladder = make_table("Rung", "Value")
     for name, text in ladder_texts(record.ladder).items():
         ladder.add_row(RUNGS[name].label, text)
     console.print(ladder)
@@ -78,11 +76,7 @@ def ladder_texts(ladder: Ladder) -> dict[str, str]:
 
 
 def _print_scores(console: Console, run: StoredRun) -> None:
-    table = make_table("Score")
-    table.columns[0].justify = "left"
-    table.add_column("Split")
-    table.add_column("Value", justify="right")
-    table.add_column("95% interval", justify="right")
+    table = make_table("Score", "Split", "Value", "95% interval")
     for (split, metric), value in _scores(run.record).items():
         interval = _interval(run, split, metric)
         shown = MISSING if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"

@@ -25,6 +25,9 @@ from finegates_engine.sweep_state import SweepState
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 
+HASH_DIGITS = 7
+"""Of a run's hash in tables: enough to tell runs apart, as in Git."""
+
 _GROUP = ["task", "backbone", "method", "target_unit", "metric"]
 _ORDER = ["target", "path", "seed", "run_id"]
 _RUNGS: dict[str, str] = {
@@ -32,7 +35,7 @@ _RUNGS: dict[str, str] = {
     "removed_weight_fraction": "Gated\nweights\nremoved",
     "folded_encoder_fraction": "Encoder\nweights\nremoved",
     "removed_model_fraction": "Model\nremoved",
-    "macs_per_token": "MACs per\ntoken",
+    "macs_per_token": "MACs/\ntoken",
 }
 """Rung of the ladder -> title of its column."""
 
@@ -56,6 +59,7 @@ def print_runs(
     for key, group in frame.groupby(_GROUP, dropna=False):
         names = dict(zip(_GROUP, key, strict=True))
         title = f"{names['task']}, {names['method']} on {names['backbone']}"
+        title += _target_words(names["target_unit"])
         print_titled(console, title, _runs_table(group, names))
     if not frame.empty:
         count = "1 run" if len(frame) == 1 else f"{len(frame):,} runs"
@@ -67,15 +71,14 @@ def print_runs(
 
 
 def _runs_table(group: pd.DataFrame, names: Mapping[str, Any]) -> Table:
-    unit = names["target_unit"]
-    table = make_table(_target_title(unit), "Starts\nfrom", "Seed", metric_label(names["metric"]))
-    _add_rungs(table)
-    table.add_column("Run", justify="left")
+    on_path = group["path"].ne("").any()
+    first = ["Target", *(["Path"] if on_path else []), "Seed", _lines(names["metric"])]
+    table = make_table(*first, *_RUNGS.values(), "Time", "Run")
     for row in group.sort_values(_ORDER, na_position="first").to_dict("records"):
-        before = str(row["path"]).rpartition(",")[2]
+        path = ["yes" if row["path"] else MISSING] if on_path else []
         table.add_row(
             share_text(row["target"]),
-            share_text(float(before)) if before else MISSING,
+            *path,
             str(row["seed"]),
             score_text(row["score"]),
             *_rung_texts(row),
@@ -88,9 +91,7 @@ def _runs_table(group: pd.DataFrame, names: Mapping[str, Any]) -> Table:
 def print_sweep_result(state: SweepState, store: RunStore) -> None:
     """The runs of a sweep that has ended, what failed, and what to do next."""
     console = output()
-    table = make_table(_target_title(state.target_unit), "Seed", metric_label(state.metric))
-    _add_rungs(table)
-    table.add_column("Run", justify="left")
+    table = make_table("Target", "Seed", _lines(state.metric), *_RUNGS.values(), "Time", "Run")
     done = [cell for cell in state.cells if cell.state == "done"]
     for cell in done:
         record = store.load(cell.run_id).record
@@ -103,7 +104,8 @@ def print_sweep_result(state: SweepState, store: RunStore) -> None:
             _hash(cell.run_id),
         )
     if done:
-        print_titled(console, f"{state.task}, {state.method}, {state.strategy}", table)
+        title = f"{state.task}, {state.method}, {state.strategy}{_target_words(state.target_unit)}"
+        print_titled(console, title, table)
     for cell in state.cells:
         if cell.state in ("failed", "skipped"):
             note = f"{cell.run_id} {cell.state}: {cell.note}"
@@ -121,11 +123,14 @@ def print_sweep_result(state: SweepState, store: RunStore) -> None:
 
 
 def make_table(*titles: str) -> Table:
-    """A plain table with columns of numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    """A plain table, narrow enough for 80 columns; its columns are numbers but for names."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0))
     for title in titles:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="left" if title in _NAMES else "right", overflow="fold")
     return table
+
+
+_NAMES = ("Run", "Rung", "Value", "Score", "Split")
 
 
 def print_titled(console: Console, title: str, table: Table) -> None:
@@ -134,22 +139,21 @@ def print_titled(console: Console, title: str, table: Table) -> None:
     console.print(table)
 
 
-def _add_rungs(table: Table) -> None:
-    for title in (*_RUNGS.values(), "Trained\nin"):
-        table.add_column(title, justify="right")
-
-
 def _rung_texts(row: Mapping[Any, Any] | Mapping[Hashable, Any]) -> list[str]:
     shares = [share_text(row[name]) for name in _RUNGS if name != "macs_per_token"]
     return [*shares, count_text(row["macs_per_token"])]
 
 
-def _target_title(unit: object) -> str:
-    """The column of the target, which always says its unit."""
+def _target_words(unit: object) -> str:
+    """What the column of the target counts, for a title."""
     words = UNITS.get(str(unit))
-    return "Target" if words is None else "Target\nof\n" + words.replace(" ", "\n")
+    return "" if words is None else f"; target: share of {words} to remove"
+
+
+def _lines(metric: object) -> str:
+    return metric_label(str(metric)).replace(" ", "\n")
 
 
 def _hash(run_id: str) -> str:
-    """The end of a run id, which `finegates show` takes for the whole."""
-    return run_id.rsplit("-", 1)[1]
+    """The part of a run id which `finegates show` takes for the whole."""
+    return run_id.rsplit("-", 1)[1][:HASH_DIGITS]

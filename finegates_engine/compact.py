@@ -58,7 +58,8 @@ def _compact_attention(layers: dict[str, GatedLinear], kept: _Kept, heads: int) 
     """Narrow the four matrices of one block; returns the new width of a head."""
     thin = _both(kept, ("query", "rows"), ("key", "rows"))
     wide = _both(kept, ("value", "rows"), ("attention_output", "columns"))
-    assert thin is not None and wide is not None
+    assert thin is not None
+    assert wide is not None
     by_head, size = wide.view(heads, -1), len(wide) // heads
     alive = by_head.any(1)
     if not alive.any():

@@ -60,7 +60,7 @@ class ModelConfig:
     train_biases: bool = True
     """Also train the biases of the gated layers, as the paper's code does."""
 
-    low_rank: int = Field(default=0, ge=0, le=1024)
+    low_rank: int = Field(default=8, ge=0, le=1024)
     """Rank of a low-rank update BA of each gated matrix, gated like the matrix. 0: none."""
 
     low_rank_alpha: float = Field(default=16.0, gt=0)
@@ -175,7 +175,7 @@ class TrainConfig:
     bias_lr: float = Field(default=3e-3, ge=0, le=10)
     """Learning rate of the biases of gated layers."""
 
-    low_rank_lr: float = Field(default=2e-3, ge=0, le=10)
+    low_rank_lr: float = Field(default=1e-3, ge=0, le=10)
     """Learning rate of the low-rank updates."""
 
     head_lr: float = Field(default=3e-3, ge=0, le=10)

@@ -101,7 +101,7 @@ class StochasticGates(nn.Module):
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """A flat tensor over all gates as name -> view, in the order of `sizes`."""
-        return dict(zip(self.sizes, flat.split(list(self.sizes.values())), strict=True))
+        return dict(zip(self.sizes, flat.split_with_sizes(list(self.sizes.values())), strict=True))
 
     @torch.no_grad()
     def rank(self, importance: Tensor) -> None:

@@ -25,9 +25,9 @@ def kurtosis_pressure(
     """Kurtosis of each gated dimension's activations over its vector's mean, (gates,).
 
     batches: inputs of the model, of which the first 256 rows are used. Activations are those
-    before the gate acts, over unmasked tokens: inputs of a column gate, outputs of a row gate,
-    all gates as they are; a head has the mean over its dimensions. A dimension that never
-    changes counts as 1, the least kurtosis there is.
+    where the gate acts, over unmasked tokens with all gates open: inputs of a column gate,
+    outputs of a row gate; a head has the mean over its dimensions. A dimension that never
+    changes counts as 1, the least kurtosis there is. Call it before `compact`.
     """
     assert model.gates is not None
     layers = {(index, role): layer for index, role, layer in iter_gated_layers(model)}
@@ -44,8 +44,8 @@ def kurtosis_pressure(
     was_training, gates = model.training, model.gates
     try:
         model.eval()
-        model.gates = None  # activations of the model as it came: nothing closed, nothing scaled
-        for _, layer in ((place, layers[place[:2]]) for place in places):
+        model.gates = None  # all open
+        for layer in layers.values():
             layer.row_gate = layer.column_gate = None
         rows = 0
         for batch in batches:
@@ -71,9 +71,9 @@ def kurtosis_pressure(
 
 
 def _watch(
-    mask: list[Tensor], moments: "_Moments", side: str, _: Any, inputs: tuple[Tensor], output: Tensor
+    mask: list[Tensor], moments: "_Moments", side: str, layer: Any, args: Any, output: Tensor
 ) -> None:
-    moments.add((output if side == "rows" else inputs[0])[mask[0]])
+    moments.add((output if side == "rows" else args[0])[mask[0]])
 
 
 class _Moments:

@@ -1,7 +1,7 @@
 """A linear layer between two gates, with an optional low-rank update."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,16 +42,16 @@ class _Gated(torch.autograd.Function):
         return y if row is None else y * row.to(kind)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, y, weight, row, column, down, up = ctx.saved_tensors
         x_needed, _, bias_needed, row_needed, column_needed, *_ = ctx.needs_input_grad
         (grad_y,) = grads
-        kind, tokens = grad_y.dtype, grad_y.reshape(-1, grad_y.shape[-1])
-        flat = None if x is None else x.reshape(-1, x.shape[-1])
+        kind, tokens = grad_y.dtype, _flat(grad_y)
+        flat: Any = None if x is None else _flat(x)
         grad_x = grad_bias = grad_row = grad_column = grad_down = grad_up = None
         if row_needed:
-            grad_row = (tokens * y.reshape(tokens.shape)).sum(0).to(row.dtype)
+            grad_row = (tokens * _flat(y)).sum(0).to(row.dtype)
         if row is not None:
             tokens = tokens * row.to(kind)
         if bias_needed:
@@ -68,8 +68,16 @@ class _Gated(torch.autograd.Function):
                 grad_column = (grad_inner * flat).sum(0).to(column.dtype)
             if x_needed:
                 grad_x = grad_inner if column is None else grad_inner.mul_(column.to(kind))
-                grad_x = grad_x.view(*grad_y.shape[:-1], -1)
+                grad_x = grad_x.view(*grad_y.shape[:-1], grad_x.shape[-1])
         return grad_x, None, grad_bias, grad_row, grad_column, grad_down, grad_up
+
+
+_gated: Any = _Gated.apply
+
+
+def _flat(x: Tensor) -> Tensor:
+    """(..., features) -> (tokens, features); the features may be none."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _merged(weight: Tensor, down: Tensor | None, up: Tensor | None, kind: torch.dtype) -> Tensor:
@@ -141,18 +149,22 @@ class GatedLinear(nn.Module):
         assert not weight.requires_grad  # the backward pass has no gradient for it
         bias = _take(self.base_layer.bias, self._rows)
         row, column = _take(self.row_gate, self._rows), _take(self.column_gate, self._columns)
-        down = up = None
-        if self.low_rank_down is not None and self.low_rank_up is not None:
-            down = self.low_rank_down
-            down = down if self._columns is None else down[:, self._columns]
-            up = self.scale * _take(self.low_rank_up, self._rows)
+        down, up = self._update()
         kind = x.device.type
         if torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))
         with torch.autocast(kind, enabled=False):
-            if up is not None and self.dropout and self.training:
+            if down is not None and up is not None and self.dropout and self.training:
                 return _with_dropout(x, weight, bias, row, column, down, up, self.dropout)
-            return _Gated.apply(x, weight, bias, row, column, down, up)  # type: ignore[no-any-return]
+            return cast(Tensor, _gated(x, weight, bias, row, column, down, up))
+
+    def _update(self) -> tuple[Tensor | None, Tensor | None]:
+        """A and s B, of the kept columns and rows; None without an update."""
+        down, up = self.low_rank_down, self.low_rank_up
+        if down is None or up is None:
+            return None, None
+        columns = down if self._columns is None else down[:, self._columns]
+        return columns, self.scale * (up if self._rows is None else up[self._rows])
 
 
 def _with_dropout(

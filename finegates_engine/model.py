@@ -113,6 +113,7 @@ def build_model(folder: Path, config: ModelConfig, *, outputs: int, seed: int) -
     model_type = AutoConfig.from_pretrained(folder).model_type
     architecture = architecture_of(model_type)
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if config.pooling == "mean":
@@ -222,7 +223,7 @@ def trained_parameters(model: TextClassifier) -> dict[str, dict[str, nn.Paramete
     for index, role, layer in iter_gated_layers(model):
         bias = layer.base_layer.bias
         if bias is not None and bias.requires_grad:
-            parts["biases"][f"blocks.{index}.{role}.bias"] = cast(nn.Parameter, bias)
+            parts["biases"][f"blocks.{index}.{role}.bias"] = bias
         for name in ("low_rank_down", "low_rank_up"):
             value = getattr(layer, name)
             if value is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -48,8 +49,15 @@ def encoder_shape(model: TextClassifier) -> EncoderShape:
         ffn=model.dimension("ffn"),
         ffn_matrices=2,
         model_parameters=parameters,
-        act_at_zero_is_zero=True,
+        act_at_zero_is_zero=_activation_at_zero(model) == 0,
     )
+
+
+def _activation_at_zero(model: TextClassifier) -> float:
+    from transformers.activations import ACT2FN
+
+    name = getattr(cast(Any, model.network.config), model.architecture.fields["activation"])
+    return float(ACT2FN[name](torch.zeros(())))
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,7 @@ def _check_model(config: RunConfig, data: TaskData, folder: Path) -> None:
     from finegates_engine.sparsity import plan_gates
 
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         padding = cast(int | None, tokenizer.pad_token_id)
@@ -212,6 +213,11 @@ def _check_model(config: RunConfig, data: TaskData, folder: Path) -> None:
             f"Backbone folder {str(folder)!r} could not be loaded: {reason}. It needs a model "
             "and its tokenizer, both saved with save_pretrained()."
         ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what is made where no file is found
+        raise UserError(
+            f"Backbone folder {str(folder)!r} has no tokenizer. Save the model's own there with "
+            "save_pretrained()."
+        )
     if padding is None:
         raise UserError(
             f"The tokenizer in {str(folder)!r} has no padding token. Set one and save it again."

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from finegates_engine.batches import TokenizedSplit, collate
 from finegates_engine.config import RunConfig
 from finegates_engine.data import TaskData, tokenize
-from finegates_engine.evaluation import Logits, predict, task_metrics
+from finegates_engine.evaluation import EVAL_BATCH, Logits, predict, task_metrics
 from finegates_engine.kurtosis import kurtosis_pressure
 from finegates_engine.model import TextClassifier, add_gates, build_model, load_adapter_state
 from finegates_engine.progress import Progress
@@ -158,8 +158,11 @@ def _prepare(
 
 
 def _pressure(model: TextClassifier, plan: GatePlan, rows: TokenizedSplit, pad_id: int) -> Tensor:
-    first = range(min(KURTOSIS_ROWS, len(rows)))
-    batches = (collate(rows.rows(first[i : i + 32]), pad_id) for i in range(0, len(first), 32))
+    batches = []
+    for start in range(0, min(KURTOSIS_ROWS, len(rows)), EVAL_BATCH):
+        batch = collate(rows.rows(range(start, min(start + EVAL_BATCH, len(rows)))), pad_id)
+        del batch["labels"], batch["row"]
+        batches.append(batch)
     return kurtosis_pressure(model, batches, plan)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from finegates_engine.callbacks import GateSchedule, Reporter
 from finegates_engine.config import RunConfig
@@ -61,6 +61,7 @@ class GateTrainer(Trainer):
         self.last_penalty: Tensor | None = None
         self.frames: list[Tensor] = []
         super().__init__(model=model, args=args, **options)
+        self.remove_callback(PrinterCallback)
         self.add_callback(GateSchedule(self, start))
         if on_progress is not None:
             self.add_callback(Reporter(on_progress))

@@ -241,7 +241,11 @@ def test_a_cell_that_was_killed_before_it_was_saved_trains_nothing_twice(
     whole = go_with(config, data, tiny_backbone, tmp_path / "scratch")
     steps: list[int] = []
     again = go_with(
-        config, data, tiny_backbone, tmp_path / "scratch", on_progress=lambda p: steps.append(p.step)
+        config,
+        data,
+        tiny_backbone,
+        tmp_path / "scratch",
+        on_progress=lambda p: steps.append(p.step),
     )
     assert steps == []
     assert again.predictions.equals(whole.predictions)

@@ -67,7 +67,7 @@ def write_task(folder: Path, *, rows: int = 96, validation: int = 40) -> Path:
     return folder
 
 
-def tiny_config(backbone: Path, task: Path, **parts: Any) -> RunConfig:
+def tiny_config(backbone: Path, task: Path, /, **parts: Any) -> RunConfig:
     """A config whose training takes about a second: 12 steps, gates final for the last third."""
     values: dict[str, Any] = {
         "task": {"name": "reviews", "data": str(task), "text_fields": ["text"]},

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from finegates_engine.config import GateConfig, ModelConfig
-from finegates_engine.model import TextClassifier, add_gates, build_model
+from finegates_engine.config import GateConfig, ModelConfig, from_json
+from finegates_engine.model import TextClassifier, add_gates, build_model, trained_parameters
 from finegates_engine.sparsity import GatePlan, plan_gates
 
 FAMILIES = ("bert", "roberta", "distilbert")
@@ -71,3 +71,36 @@ def inputs(*, rows: int = 3, tokens: int = 7) -> dict[str, Tensor]:
     ids = torch.randint(1, 60, (rows, tokens), generator=generator)
     mask = torch.arange(tokens) < (tokens - torch.arange(rows)).unsqueeze(1)
     return {"input_ids": ids * mask, "attention_mask": mask.long()}
+
+
+def gate_config(**changes: Any) -> GateConfig:
+    """Tied inner gates with a target in gates and no schedule, whatever the defaults are."""
+    values = {
+        "target": 0.2,
+        "target_unit": "gates",
+        "axes": "inner",
+        "tie": True,
+        "head_gates": False,
+        "allocation": "budget",
+        "relaxation": "clip",
+        "start": "equal",
+        "controller": "fixed",
+        "open_start": 0.0,
+        "ramp": 0.0,
+        "finish": 0.0,
+        "anneal": False,
+    }
+    return from_json({"gates": values | changes}).gates
+
+
+def train_some_steps(model: TextClassifier, steps: int = 3) -> torch.optim.Optimizer:
+    """Train all that is trained, at a high rate, and return the optimiser."""
+    parts = trained_parameters(model)
+    optimizer = torch.optim.AdamW([p for part in parts.values() for p in part.values()], lr=0.1)
+    model.train()
+    for _ in range(steps):
+        loss = nn.functional.cross_entropy(model(**inputs()), torch.tensor([0, 1, 1]))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    return optimizer
