@@ -27,13 +27,24 @@ from finegates_engine.sweep import run_sweep
 Changes = dict[str, Any]
 
 PLAIN: Changes = {
-    "relaxation": "clip", "controller": "fixed", "start": "equal", "anneal": False,
-    "open_start": 0.0, "ramp": 0.0, "finish": 0.0, "noise_std": 0.3, "penalty_std": 0.3,
+    "relaxation": "clip",
+    "controller": "fixed",
+    "start": "equal",
+    "anneal": False,
+    "open_start": 0.0,
+    "ramp": 0.0,
+    "finish": 0.0,
+    "noise_std": 0.3,
+    "penalty_std": 0.3,
 }
 RAMPED: Changes = {**PLAIN, "open_start": 0.1, "ramp": 0.4, "finish": 0.4}
 RANKED: Changes = {
-    **PLAIN, "relaxation": "hard", "controller": "shift", "start": "fisher",
-    "noise_std": 0.1, "penalty_std": 0.1,
+    **PLAIN,
+    "relaxation": "hard",
+    "controller": "shift",
+    "start": "fisher",
+    "noise_std": 0.1,
+    "penalty_std": 0.1,
 }
 
 GROUPS: dict[str, dict[str, Changes]] = {
@@ -69,10 +80,14 @@ GROUPS: dict[str, dict[str, Changes]] = {
         "rank 8": {"gates": {"target": 0.0}, "model": {"low_rank": 8}},
         "rank 32": {"gates": {"target": 0.0}, "model": {"low_rank": 32}},
         "full finetuning, rate 1e-4": {
-            "method": "full", "gates": {"target": 0.0}, "train": {"backbone_lr": 1e-4},
+            "method": "full",
+            "gates": {"target": 0.0},
+            "train": {"backbone_lr": 1e-4},
         },
         "full finetuning, rate 2e-4": {
-            "method": "full", "gates": {"target": 0.0}, "train": {"backbone_lr": 2e-4},
+            "method": "full",
+            "gates": {"target": 0.0},
+            "train": {"backbone_lr": 2e-4},
         },
     },
     "slope": {
@@ -153,8 +168,16 @@ def _train(config: RunConfig, seeds: list[int], store: RunStore) -> list[StoredR
 
 def _report(task: str, trained: dict[str, list[StoredRun]]) -> dict[str, list[float]]:
     table = Table(title=task)
-    for column in ("variant", "score", "interval", "difference to the first", "removed", "closed",
-                   "soft", "seconds"):
+    for column in (
+        "variant",
+        "score",
+        "interval",
+        "difference to the first",
+        "removed",
+        "closed",
+        "soft",
+        "seconds",
+    ):
         table.add_column(column)
     scores: dict[str, list[float]] = {}
     first = next(iter(trained.values()))

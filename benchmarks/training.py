@@ -4,7 +4,8 @@ All variants share backbone, head, pooling, batch, dropout, clipping and optimis
 from one process that takes one step of every variant in turn, in a new order each round; the
 ratio is the median over rounds of the paired ratios. Peak memory comes from a process for each
 variant: the highest resident size (on CUDA, the highest allocation) during a few steps, less
-the size with the model loaded. The last line of output is one JSON object.
+the size with the model loaded. CPU seconds stand beside the seconds: on a busy machine they
+waver less. The last line of output is one JSON object.
 
     python benchmarks/training.py --quick
 """
@@ -28,6 +29,20 @@ MEMORY_STEPS = 4
 VARIANTS = ("default", "axes_all", "low_rank_0", "low_rank_8", "half_closed", "lora", "full")
 """default: ModelConfig and GateConfig as they are. axes_all, low_rank_0 and low_rank_8 change
 one field of it. half_closed: the last phase, half of the gates closed and left out."""
+
+COLUMNS = {
+    "s/step": ("seconds", 1, 3),
+    "/ LoRA": ("time_vs_lora", 1, 2),
+    "CPU s": ("cpu_seconds", 1, 3),
+    "/ LoRA ": ("cpu_time_vs_lora", 1, 2),
+    "s / full": ("time_vs_full", 1, 2),
+    "peak MB": ("peak_bytes", 1e6, 0),
+    " / LoRA": ("memory_vs_lora", 1, 2),
+    "saved MB": ("saved_bytes", 1e6, 0),
+    " / LoRA ": ("saved_vs_lora", 1, 2),
+    "trained": ("trained", 1, 0),
+}
+"""Title -> (figure, its unit in the table, digits). A ratio stands right of its figure."""
 
 
 def main() -> None:
@@ -140,8 +155,8 @@ def make_step(model: Any, plan: Any, device: str) -> Callable[[], None]:
 
 def measure_times(
     names: tuple[str, ...], rounds: int, device: str, threads: int
-) -> dict[str, list[float]]:
-    """Seconds of each step of each variant, one after the other in every round."""
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds and CPU seconds of each step of each variant, which take turns in every round."""
     import torch
 
     torch.set_num_threads(threads)
@@ -150,14 +165,15 @@ def measure_times(
     for step in steps.values():  # the first steps allocate optimiser state and choose kernels
         step()
         step()
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     shuffled = random.Random(0)  # noqa: S311
     gc.disable()
     for done in range(rounds):
         for name in shuffled.sample(names, len(names)):
-            begun = time.perf_counter()
+            begun, begun_cpu = time.perf_counter(), time.process_time()
             steps[name]()
-            times[name].append(time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun, time.process_time() - begun_cpu
+            times[name].append(seconds)
         gc.collect()
         if sys.stderr.isatty():
             print(f"\r{done + 1}/{rounds} rounds", end="", file=sys.stderr, flush=True)
@@ -233,16 +249,20 @@ def _reset_peak(device: str) -> None:
 
 
 def summarise(
-    times: dict[str, list[float]], memory: dict[str, dict[str, float]]
+    times: dict[str, list[tuple[float, float]]], memory: dict[str, dict[str, float]]
 ) -> dict[str, dict[str, float]]:
     """Figures of each variant, with ratios to lora and full where these were measured."""
     report = {}
     for name, seconds in times.items():
-        row = {"seconds": statistics.median(seconds), **memory[name]}
+        wall, cpu = zip(*seconds, strict=True)
+        row = {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(cpu)}
+        row |= memory[name]
         for other in ("lora", "full"):
             if other in times:
-                ratios = [a / b for a, b in zip(seconds, times[other], strict=True)]
-                row[f"time_vs_{other}"] = statistics.median(ratios)
+                for place, kind in enumerate(("time", "cpu_time")):
+                    pairs = zip(seconds, times[other], strict=True)
+                    ratios = [one[place] / two[place] for one, two in pairs]
+                    row[f"{kind}_vs_{other}"] = statistics.median(ratios)
                 row[f"memory_vs_{other}"] = row["peak_bytes"] / memory[other]["peak_bytes"]
                 row[f"saved_vs_{other}"] = row["saved_bytes"] / memory[other]["saved_bytes"]
         report[name] = row
@@ -254,36 +274,21 @@ def print_table(
 ) -> None:
     """The report for people."""
     print(f"MiniLM, {BATCH} x {TOKENS} tokens, {device}, {threads} thread(s), {rounds} rounds")
-    print(
-        f"{'variant':<12}{'s/step':>8}{'vs LoRA':>9}{'vs full':>9}{'peak MB':>9}{'vs LoRA':>9}"
-        f"{'saved MB':>10}{'vs LoRA':>9}{'trained':>12}"
-    )
+    print("variant".ljust(12) + "".join(title.rjust(10) for title in COLUMNS))
     for name, row in report.items():
-        ratio = {
-            key: row.get(key, float("nan"))
-            for key in ("time_vs_lora", "time_vs_full", "memory_vs_lora", "saved_vs_lora")
-        }
-        print(
-            f"{name:<12}{row['seconds']:>8.3f}{ratio['time_vs_lora']:>9.2f}"
-            f"{ratio['time_vs_full']:>9.2f}{row['peak_bytes'] / 1e6:>9.0f}"
-            f"{ratio['memory_vs_lora']:>9.2f}{row['saved_bytes'] / 1e6:>10.0f}"
-            f"{ratio['saved_vs_lora']:>9.2f}{int(row['trained']):>12,}"
-        )
+        cells = [
+            f"{row.get(key, float('nan')) / unit:,.{digits}f}"
+            for key, unit, digits in COLUMNS.values()
+        ]
+        print(name.ljust(12) + "".join(cell.rjust(10) for cell in cells))
 
 
 def _figures(
     report: dict[str, dict[str, float]], rounds: int, device: str, threads: int
 ) -> dict[str, Any]:
     """The default's figures by their plain names, then every variant under its own."""
-    wanted = ("time_vs_lora", "memory_vs_lora", "time_vs_full", "saved_bytes", "saved_vs_lora")
-    default = report.get("default", {})
-    return {
-        **{key: default[key] for key in wanted if key in default},
-        "device": device,
-        "threads": threads,
-        "rounds": rounds,
-        "variants": report,
-    }
+    run = {"device": device, "threads": threads, "rounds": rounds}
+    return {**report.get("default", {}), **run, "variants": report}
 
 
 if __name__ == "__main__":

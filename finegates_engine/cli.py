@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.text import Text
 
 from finegates_engine.cli_options import apply_options, with_config_options
-from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig, preset
+from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
 from finegates_engine.errors import UserError
+from finegates_engine.presets import preset
 
 DEFAULT_STORE = Path("cached_runs")
 DEFAULT_TARGETS = "0,0.1,0.2,0.3,0.4,0.5,0.6"
@@ -186,12 +187,13 @@ def show(
 ) -> None:
     """Show one run with its scores, their intervals, and its ladder."""
     from finegates_engine.cli_run import print_run, run_json
+    from finegates_engine.run_index import RUN_ID
     from finegates_engine.runs import RunStore, checked
 
     opened = RunStore(store)
     if any(mark in run for mark in "/\\") or run.startswith("."):
         checked(run)
-    found = opened.load(opened.resolve(run))
+    found = opened.load(run if RUN_ID.fullmatch(run) else opened.resolve(run))
     if as_json:
         typer.echo(json.dumps(run_json(found), indent=1))
     else:

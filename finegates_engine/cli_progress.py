@@ -37,7 +37,6 @@ class PlainLines:
         self.console = console
         self._seen: dict[str, CellState] = {}
         self._said = time.monotonic()
-        self._say("Loading the task and the backbone ...")
 
     def __call__(self, state: SweepState) -> None:
         """Say what has changed."""

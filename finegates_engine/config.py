@@ -6,6 +6,7 @@ in the docs are made from it.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -13,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from finegates_engine.errors import UserError, unknown
+from finegates_engine.errors import UserError
 
 NUMERICS_VERSION = 1
 """Raised whenever the same config would train to other numbers."""
@@ -237,7 +238,7 @@ class RunConfig:
     @model_validator(mode="after")
     def _check(self) -> Self:
         levels = (*self.path, self.gates.target)
-        if any(b <= a for a, b in zip(levels, levels[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(levels)):
             raise ValueError(f"targets of a path must rise, got {list(levels)}")
         return self
 
@@ -294,43 +295,3 @@ def run_id(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
     kind = "path" if config.path else config.method
     label = f"{config.method}-path" if kind == "path" else config.method
     return f"{config.task.name}-{label}-t{config.gates.target:.2f}-s{config.seed}-{digest}"
-
-
-def preset(name: str) -> RunConfig:
-    """A named starting point: "default", or "reference" for the paper's released code.
-
-    Raises UserError for another name.
-    """
-    if name == "default":
-        return RunConfig()
-    if name != "reference":
-        raise unknown("preset", name, ("default", "reference"))
-    # arXiv 2602.09169, released code: jsvir/FineGates, commit 5ab6421
-    return RunConfig(
-        model=ModelConfig(pooling="model", train_biases=True, low_rank=0),
-        gates=GateConfig(
-            target=0.4,
-            target_unit="gates",
-            axes="all",
-            tie=False,
-            allocation="vector",
-            relaxation="clip",
-            noise_std=0.1,
-            penalty_std=0.5,
-            penalty_weight=50.0,
-            controller="fixed",
-            ramp=0.0,
-            open_start=0.0,
-            anneal=False,
-            finish=0.0,
-            distill=0.0,
-        ),
-        train=TrainConfig(
-            epochs=100.0,
-            gate_lr=1e-3,
-            bias_lr=1e-3,
-            head_lr=1e-3,
-            lr_schedule="constant",
-            warmup=0.0,
-        ),
-    )

@@ -1,4 +1,4 @@
-"""The order of training rows: rows of like length together, the same whenever an epoch is resumed."""
+"""The order of training rows: like lengths together, and the same when an epoch is resumed."""
 
 from collections.abc import Iterator, Sequence
 

@@ -7,6 +7,7 @@ one runs them one after the other; `run_job` is all that a worker process would 
 import contextlib
 import dataclasses
 import json
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from finegates_engine.sweep_plan import Job
 from finegates_engine.sweep_state import CellUpdate
 
 FAILURE_FILE = "failed.json"
+TRACKER_FOLDER = "runs"  # where the Trainer's TensorBoard callback writes
 POLL_SECONDS = 1.0
 """Time between two looks at cells that another sweep trains."""
 
@@ -117,6 +119,7 @@ def _train(job: Job, data: TaskData, store: RunStore, report: Report) -> Outcome
     except Exception as error:
         report(job.run_id, {"state": "failed", "note": _record_failure(store, job.run_id, error)})
         return "failed"
+    _keep_tracker_logs(store, job.run_id)
     store.clear_scratch(job.run_id)
     seconds = time.monotonic() - begun
     report(
@@ -124,6 +127,16 @@ def _train(job: Job, data: TaskData, store: RunStore, report: Report) -> Outcome
         {"state": "done", "score": result.score, "seconds": seconds, "seconds_left": None},
     )
     return "done"
+
+
+def _keep_tracker_logs(store: RunStore, run_id: str) -> None:
+    """What TensorBoard reads, moved out of the scratch folder to `<root>/.logs/<run id>`."""
+    logs, kept = store.root / ".work" / run_id / TRACKER_FOLDER, store.root / ".logs" / run_id
+    if logs.is_dir():
+        with contextlib.suppress(OSError):
+            kept.parent.mkdir(exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            logs.rename(kept)
 
 
 def read_failure(store: RunStore, run_id: str) -> str | None:

@@ -36,6 +36,10 @@ class GateTrainer(Trainer):
     gates are pressed, gives logits (rows, outputs). on_progress: told of steps done.
     """
 
+    optimizer: Any
+    lr_scheduler: Any
+    control: Any
+
     def __init__(
         self,
         model: TextClassifier,
@@ -86,9 +90,9 @@ class GateTrainer(Trainer):
         if model.training and self.teacher_logits is not None:
             target = self.teacher_logits.to(logits.device)[rows]
             loss = loss + self.config.gates.distill * self._distance(logits, target)
-        if model.training and self.plan is not None and self.now.phase == "learn":
-            gates = self.classifier.gates
-            assert gates is not None
+        gates = self.classifier.gates
+        if model.training and self.now.phase == "learn" and gates is not None and not gates.fixed:
+            assert self.plan is not None
             distance = penalty(gates, self.plan, self.now.target)
             self.last_penalty = distance.detach()
             if self.config.gates.controller != "shift":
@@ -130,7 +134,7 @@ class GateTrainer(Trainer):
                 if parts[part]
             ]
             self.optimizer = torch.optim.AdamW(groups, fused=True)
-        return self.optimizer
+        return cast(torch.optim.Optimizer, self.optimizer)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Rates over the steps; those of the gates stay constant while gates are learned."""

@@ -197,7 +197,7 @@ def test_regression_stores_scores(tiny_backbone: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs[:, 0], run.predictions["score"], atol=1e-5)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a process that dies."""
 
 
@@ -213,9 +213,9 @@ def test_a_cell_goes_on_from_its_checkpoint_and_counts_all_its_time(
 
     def die(progress: Progress) -> None:
         if progress.step == 7:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         go_with(config, data, tiny_backbone, tmp_path / "killed", on_progress=die)
     seen: list[int] = []
     again = go_with(

@@ -117,8 +117,9 @@ def test_given_options_reach_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(cli, "_sweep", lambda plan, **options: seen.append((plan, options)))
     call(
         "sweep", "--task", "mrpc", "--targets", "0,0.2", "--seeds", "3,4", "--strategy", "path",
-        "--no-tie", "--axes", "all", "--epochs", "2.5", "--text-fields", "a,b", "--method", "random",
-        "--threads", "2", "--store", tmp_path, "--retry-failed", "--report-to", "tensorboard",
+        "--no-tie", "--axes", "all", "--epochs", "2.5", "--text-fields", "a,b",
+        "--method", "random", "--threads", "2", "--store", tmp_path,
+        "--retry-failed", "--report-to", "tensorboard",
     )  # fmt: skip
     ((plan, options),) = seen
     assert plan.targets == (0.0, 0.2)
@@ -278,10 +279,10 @@ def test_empty_file(sweep: Any, tiny_task: Path, tmp_path: Path) -> None:
 
 
 def test_single_class_file(sweep: Any, tiny_task: Path, tmp_path: Path) -> None:
-    rows = "".join('{"text": "the film was %d", "label": "good"}\n' % i for i in range(9))
-    text = sweep("--data", rewritten(tiny_task, tmp_path, "train", rows))
-    assert "good" in text
-    assert "Traceback" not in text
+    rows = [f'{{"text": "film {number} was fine", "label": "good"}}\n' for number in range(9)]
+    (tmp_path / "all.jsonl").write_text("".join(rows))
+    text = sweep("--data", tmp_path / "all.jsonl")
+    assert text.startswith("All training rows have the label 'good': nothing can be learned")
 
 
 def test_labels_missing_in_a_split(sweep: Any, tiny_task: Path, tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_half_written_run_is_named_and_the_others_are_listed(tmp_path: Path) -> 
     assert f"Skipped agreement/{half.run_id}: run.json is not valid JSON" in listed.stdout
     assert "1 run." in listed.stdout
     text = refused("show", half.run_id, "--store", tmp_path)
-    assert "damaged" in text or "No run id" in text
+    assert text.startswith(f"Run '{half.run_id}' is damaged: run.json is not valid JSON")
 
 
 def test_values_out_of_range_are_explained(sweep: Any) -> None:

@@ -69,14 +69,15 @@ def test_steps_alone_are_written_at_most_once_a_second(
 
 
 def test_interrupt_and_error_are_told_apart(tmp_path: Path) -> None:
-    with (
-        pytest.raises(KeyboardInterrupt),
-        SweepWriter(tmp_path, state(sweep_id="one")) as writer,
-    ):
-        writer.update("a", {"state": "running"})
-        raise KeyboardInterrupt
-    with pytest.raises(ZeroDivisionError), SweepWriter(tmp_path, state(sweep_id="two")):
-        raise ZeroDivisionError("oh")
+    def sweep(name: str, error: BaseException) -> None:
+        with SweepWriter(tmp_path, state(sweep_id=name)) as writer:
+            writer.update("a", {"state": "running"})
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep("one", KeyboardInterrupt())
+    with pytest.raises(ZeroDivisionError):
+        sweep("two", ZeroDivisionError("oh"))
     two, one = read_sweeps(tmp_path)
     assert (one.state, one.note) == ("interrupted", None)
     assert one.cells[0].state == "planned"

@@ -49,14 +49,14 @@ def same(a: Trained, b: Trained) -> bool:
     return equal and np.array_equal(a.logits["validation"], b.logits["validation"])
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
 def kill_at(step: int) -> Any:
     def listener(progress: Progress) -> None:
         if progress.step >= step:
-            raise Killed
+            raise KilledError
 
     return listener
 
@@ -94,7 +94,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     monkeypatch.setattr("finegates_engine.callbacks.REPORT_SECONDS", 0.0)
     cell = config(gates={**extra, "history_frames": 6})
     whole = run(cell, name="whole")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(cell, name="cut", on_progress=kill_at(step))
     resumed = run(cell, name="cut")
     assert same(whole, resumed)
@@ -107,7 +107,7 @@ def test_a_half_written_checkpoint_is_passed_over(
     monkeypatch.setattr(train_module, "CHECKPOINT_STEPS", 5)
     monkeypatch.setattr("finegates_engine.callbacks.REPORT_SECONDS", 0.0)
     whole = run(config(), name="whole")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(config(), name="cut", on_progress=kill_at(18))
     (tmp_path / "cut" / "checkpoint-15" / "trainer_state.json").write_text('{"epoch": 1')
     assert same(whole, run(config(), name="cut"))
@@ -165,9 +165,7 @@ def test_accumulated_batches_are_one_large_batch_penalty_included(run: Any) -> N
     split = {**still["train"], "batch_size": 8, "accumulate": 2}
     small = run(config(gates=still["gates"], train=split), name="small")
     assert large.steps == small.steps
-    np.testing.assert_allclose(
-        small.logits["validation"], large.logits["validation"], atol=1e-4
-    )
+    np.testing.assert_allclose(small.logits["validation"], large.logits["validation"], atol=1e-4)
 
 
 def test_gradient_checkpointing_changes_no_result(run: Any) -> None:
@@ -209,9 +207,7 @@ def test_kurtosis_changes_which_gates_close(run: Any) -> None:
     assert not torch.equal(plain.model.gates.closed, weighted.model.gates.closed)
 
 
-def test_regression_starts_at_the_mean_and_scores_a_correlation(
-    run: Any, tmp_path: Path
-) -> None:
+def test_regression_starts_at_the_mean_and_scores_a_correlation(run: Any, tmp_path: Path) -> None:
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -219,8 +215,13 @@ def test_regression_starts_at_the_mean_and_scores_a_correlation(
     texts = [" ".join(rng.choice(words, 5)) for _ in range(120)]
     values = [3.0 + text.count("good") - text.count("bad") for text in texts]
     pd.DataFrame({"text": texts, "label": values}).to_csv(tmp_path / "rows.csv", index=False)
-    task = {"name": "mine", "data": str(tmp_path / "rows.csv"), "text_fields": ["text"],
-            "max_train_samples": None, "max_eval_samples": None}
+    task = {
+        "name": "mine",
+        "data": str(tmp_path / "rows.csv"),
+        "text_fields": ["text"],
+        "max_train_samples": None,
+        "max_eval_samples": None,
+    }
     cell = config(task=task, train={"epochs": 1})
     trained = run(cell, data=load_task(cell.task))
     assert trained.logits["validation"].shape[1] == 1
