@@ -96,36 +96,36 @@ class GateConfig:
     allocation: Literal["budget", "vector"] = "budget"
     """The target holds for the model as one budget, or for each gate vector (the paper)."""
 
-    relaxation: Literal["clip", "hard"] = "clip"
+    relaxation: Literal["clip", "hard"] = "hard"
     """A gate in training: clipped to [0, 1] (the paper), or 0 or 1 with a straight gradient."""
 
-    noise_std: float = Field(default=0.3, ge=0, le=2)
+    noise_std: float = Field(default=0.1, ge=0, le=2)
     """Standard deviation of the training noise on a gate."""
 
-    penalty_std: float = Field(default=0.3, gt=0, le=2)
+    penalty_std: float = Field(default=0.1, gt=0, le=2)
     """Standard deviation in the probability of being kept, which the penalty sees."""
 
     penalty_weight: float = Field(default=50.0, ge=0)
     """Multiplier of the penalty (lambda); the start value where the controller changes it."""
 
-    controller: Literal["fixed", "dual", "shift"] = "fixed"
+    controller: Literal["fixed", "dual", "shift"] = "shift"
     """Multiplier: fixed (the paper); raised while the target is missed; or none, all gates
     shifted by one number after each step so that the expected share is met."""
 
-    ramp: float = Field(default=0.0, ge=0, le=1)
+    ramp: float = Field(default=0.2, ge=0, le=1)
     """Share of the training in which the target rises (cubically) from 0 to its value."""
 
-    open_start: float = Field(default=0.0, ge=0, lt=1)
+    open_start: float = Field(default=0.2, ge=0, lt=1)
     """Share of the training before any gate is pressed to close."""
 
-    start: Literal["equal", "fisher"] = "equal"
+    start: Literal["equal", "fisher"] = "fisher"
     """Order of the gates when they begin to be pressed: all alike, or by the squared gradients
     of the open phase (Fisher information); the second needs open_start > 0 and hard gates."""
 
     anneal: bool = False
     """Lower the noise linearly to a tenth of its start value while gates are learned."""
 
-    finish: float = Field(default=0.0, ge=0, lt=1)
+    finish: float = Field(default=0.6, ge=0, lt=1)
     """Last share of the training, with gates set to 0 or 1 at the exact target and fixed."""
 
     kurtosis: bool = False
@@ -158,10 +158,10 @@ class GateConfig:
 class TrainConfig:
     """Optimisation: AdamW with a learning rate for each kind of trained value."""
 
-    epochs: float = Field(default=6.0, gt=0, le=1000)
+    epochs: float = Field(default=3.0, gt=0, le=1000)
     """Passes over the training rows."""
 
-    path_epochs: float = Field(default=1.0, gt=0, le=1000)
+    path_epochs: float = Field(default=0.3, gt=0, le=1000)
     """Passes for each level of a path after its first, which has `epochs`."""
 
     batch_size: int = Field(default=32, ge=1, le=4096)
@@ -170,7 +170,7 @@ class TrainConfig:
     accumulate: int = Field(default=1, ge=1, le=1024)
     """Batches whose gradients are added up before a step."""
 
-    gate_lr: float = Field(default=1e-2, ge=0, le=10)
+    gate_lr: float = Field(default=3e-3, ge=0, le=10)
     """Learning rate of the gates."""
 
     bias_lr: float = Field(default=3e-3, ge=0, le=10)

@@ -30,10 +30,13 @@ class _Gated(torch.autograd.Function):
         up: Tensor | None,
     ) -> Tensor:
         kind = x.dtype
-        inner = x if column is None else x * column.to(kind)
-        y = functional.linear(
-            inner, _merged(weight, down, up, kind), None if bias is None else bias.to(kind)
-        )
+        matrix = _merged(weight, down, up, kind)
+        inner = x
+        if column is not None and x.numel() > matrix.numel():  # the smaller of the two is scaled
+            matrix = matrix * column.to(kind)
+        elif column is not None:
+            inner = x * column.to(kind)
+        y = functional.linear(inner, matrix, None if bias is None else bias.to(kind))
         _, _, _, row_needed, column_needed, down_needed, up_needed = ctx.needs_input_grad
         input_needed = column_needed or down_needed or up_needed
         ctx.save_for_backward(
@@ -52,18 +55,18 @@ class _Gated(torch.autograd.Function):
         grad_x = grad_bias = grad_row = grad_column = grad_down = grad_up = None
         if row_needed:
             grad_row = (tokens * _flat(y)).sum(0).to(row.dtype)
-        if row is not None:
-            tokens = tokens * row.to(kind)
+        gate: Any = 1 if row is None else row.to(kind)
         if bias_needed:
-            grad_bias = tokens.sum(0)
+            grad_bias = tokens.sum(0) * gate
         if down is not None:
-            thin_down = down if column is None else down * column.to(down.dtype)
+            scaled_down = down.to(kind) if column is None else (down * column).to(kind)
             # (rank, tokens) x (tokens, features) is ten times as fast as features x tokens x rank
-            grad_up = ((thin_down.to(kind) @ flat.T) @ tokens).T.to(up.dtype)
-            grad_down = ((up.to(kind).T @ tokens.T) @ flat).to(down.dtype)
-            grad_down = grad_down if column is None else grad_down * column.to(down.dtype)
+            grad_up = (((scaled_down @ flat.T) @ tokens) * gate).T.to(up.dtype)
+            grad_down = (((up.to(kind).T * gate) @ tokens.T) @ flat).to(down.dtype)
+            grad_down = grad_down if column is None else grad_down * column
         if x_needed or column_needed:
-            grad_inner = tokens @ _merged(weight, down, up, kind)
+            matrix = _merged(weight, down, up, kind)
+            grad_inner = tokens @ (matrix if row is None else matrix * gate.unsqueeze(1))
             if column_needed:
                 grad_column = (grad_inner * flat).sum(0).to(column.dtype)
             if x_needed:

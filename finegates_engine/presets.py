@@ -29,6 +29,7 @@ def preset(name: str) -> RunConfig:
             penalty_std=0.5,
             penalty_weight=50.0,
             controller="fixed",
+            start="equal",
             ramp=0.0,
             open_start=0.0,
             anneal=False,

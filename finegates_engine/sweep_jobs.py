@@ -6,6 +6,7 @@ one runs them one after the other; `run_job` is all that a worker process would 
 
 import contextlib
 import dataclasses
+import gc
 import json
 import shutil
 import time
@@ -90,6 +91,7 @@ def run_job(job: Job, data: TaskData, report: Report) -> Outcome:
         return _train(job, data, store, report)
     finally:
         lock.release()
+        gc.collect()  # Trainer and callbacks hold each other, and with them a whole model
 
 
 def _train(job: Job, data: TaskData, store: RunStore, report: Report) -> Outcome:

@@ -110,6 +110,7 @@ def fit(
     begun = time.monotonic()
     checkpoint = newest_checkpoint(scratch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # final scores are in fp32
     seconds = time.monotonic() - begun
     logits = {name: predict(model, splits[name], pad_id) for name in data.validation}
     return Trained(
@@ -183,7 +184,6 @@ def _arguments(
         max_grad_norm=train.max_grad_norm,
         bf16=config.model.precision == "bf16",
         use_cpu=not has_gpu,
-        train_sampling_strategy="group_by_length",
         logging_steps=max(1, steps // LOGGED_ROWS),
         eval_strategy="epoch",
         save_strategy="steps",

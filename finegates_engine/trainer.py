@@ -23,6 +23,7 @@ from finegates_engine.model import (
     trained_parameters,
 )
 from finegates_engine.progress import Progress
+from finegates_engine.sampler import BucketSampler
 from finegates_engine.schedule import Moment
 from finegates_engine.sparsity import GatePlan, penalty
 
@@ -110,6 +111,11 @@ class GateTrainer(Trainer):
         return functional.kl_div(
             logits.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction="batchmean"
         )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = cast(Any, self.train_dataset)
+        a_step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return BucketSampler(rows.lengths, a_step, seed=self.args.seed)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with one group for each kind of trained value."""

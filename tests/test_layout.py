@@ -1,0 +1,78 @@
+"""The README's tree is the tree, and modules import one way, in its order."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ENGINE = ROOT / "finegates_engine"
+LINE = re.compile(r"^      ([a-z_]+)\.py\s{2,}(\S.*)$")
+MARK = "(torch)"
+
+
+def readme_modules() -> list[tuple[str, str]]:
+    text = (ROOT / "README.md").read_text()
+    block = text.split("    finegates_engine/\n", 1)[1].split("\n    tests/", 1)[0]
+    return [(m[1], m[2]) for line in block.splitlines() if (m := LINE.match(line))]
+
+
+def imports(path: Path, *, top_only: bool) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found
+
+
+def test_readme_names_every_module_with_a_purpose() -> None:
+    names = [name for name, _ in readme_modules()]
+    assert len(names) == len(set(names))
+    assert set(names) == {p.stem for p in ENGINE.glob("*.py")} - {"__init__"}
+
+
+def test_modules_import_only_what_stands_above_them() -> None:
+    seen: set[str] = set()
+    wrong = []
+    for name, _ in readme_modules():
+        for module in imports(ENGINE / f"{name}.py", top_only=True):
+            package, _, leaf = module.partition(".")
+            if package == "finegates_engine" and leaf and leaf not in seen:
+                wrong.append(f"{name} imports {leaf}")
+        seen.add(name)
+    assert not wrong
+
+
+def test_only_marked_modules_import_torch_at_the_top() -> None:
+    heavy = {name for name, purpose in readme_modules() if purpose.endswith(MARK)}
+    tainted: set[str] = set()
+    for name, _ in readme_modules():
+        modules = imports(ENGINE / f"{name}.py", top_only=True)
+        direct = any(m.split(".")[0] in ("torch", "transformers") for m in modules)
+        direct |= "safetensors.torch" in modules
+        if direct or any(f"finegates_engine.{other}" in modules for other in tainted):
+            tainted.add(name)
+    assert tainted == heavy
+
+
+def test_modules_without_the_mark_load_no_torch() -> None:
+    light = [name for name, purpose in readme_modules() if not purpose.endswith(MARK)]
+    code = "import sys\n" + "".join(f"import finegates_engine.{name}\n" for name in light)
+    code += "print(sorted({'torch', 'transformers', 'datasets', 'evaluate'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_engine_files_are_under_300_lines() -> None:
+    long = {p.name: len(p.read_text().splitlines()) for p in ENGINE.glob("*.py")}
+    assert {name: lines for name, lines in long.items() if lines > 300} == {}
+
+
+def test_engine_never_imports_the_explorer() -> None:
+    for path in ENGINE.glob("*.py"):
+        assert not any(m.split(".")[0] == "explorer" for m in imports(path, top_only=False))
