@@ -176,7 +176,7 @@ def _arguments(
     epochs = train.path_epochs if config.path else train.epochs
     steps = int(epochs * -(-rows // (train.batch_size * train.accumulate)))
     has_gpu = torch.cuda.is_available()
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=epochs,
         per_device_train_batch_size=train.batch_size,
@@ -196,6 +196,9 @@ def _arguments(
         ddp_find_unused_parameters=True,  # gates get no gradient once they are fixed
         dataloader_pin_memory=has_gpu,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # DataParallel's copies would share no gates; see torchrun instead
+    return arguments
 
 
 def _variance(model: TextClassifier, rows: TokenizedSplit) -> float:
