@@ -200,6 +200,15 @@ def show(
         print_run(found)
 
 
+@app.command()
+@_said_plainly
+def tasks() -> None:
+    """List the tasks that a sweep knows by name."""
+    from finegates_engine.cli_tables import print_tasks
+
+    print_tasks()
+
+
 def _sweep(
     plan: SweepPlan,
     *,

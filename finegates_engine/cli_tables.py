@@ -21,6 +21,7 @@ from finegates_engine.cli_format import (
 )
 from finegates_engine.runs import RunStore
 from finegates_engine.sweep_state import SweepState
+from finegates_engine.tasks import TASKS
 
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
@@ -157,3 +158,16 @@ def _lines(metric: object) -> str:
 def _hash(run_id: str) -> str:
     """The part of a run id which `finegates show` takes for the whole."""
     return run_id.rsplit("-", 1)[1][:HASH_DIGITS]
+
+
+def print_tasks() -> None:
+    """The table of tasks: what is asked, of which columns, scored how."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("Task", "Question", "Text columns", "Scores"):
+        table.add_column(title)
+    for spec in TASKS.values():
+        scores = ", ".join(metric_label(name) for name in spec.metrics or ())
+        table.add_row(spec.name, spec.sentence, ", ".join(spec.text_fields), scores)
+    console = output()
+    console.print(table)
+    console.print(Text("Any other name works with --data and --text-fields."), soft_wrap=True)

@@ -13,9 +13,10 @@ class _Gated(torch.autograd.Function):
     """y = r * ((W + s B A) (c * x) + b) for a frozen W, keeping only what its gradients need.
 
     Kept for the backward pass: x where the column gate or the update is learned, and the
-    output before the row gate where that is learned. c * x and W + s B A are made again, which
-    costs less than to write and read them. Plain autograd keeps both products of each gate, and
-    in place of one product with the merged matrix makes three in each direction.
+    output before the row gate where that is learned. Gates scale the matrix where it is smaller
+    than the activations. W + s B A is made again, which costs less than to keep it. Plain
+    autograd keeps both products of each gate, and in place of one product with the merged
+    matrix makes three in each direction.
     """
 
     @staticmethod

@@ -465,3 +465,12 @@ def test_markup_in_names_is_printed_as_it_is(tmp_path: Path, tiny_backbone: Path
     config = tiny_config(tiny_backbone, folder)
     with pytest.raises(UserError):
         RunStore(tmp_path).load(config.task.name)
+
+
+def test_tasks_lists_every_task_with_its_columns() -> None:
+    from finegates_engine.tasks import TASKS
+
+    printed = call("tasks").stdout
+    for spec in TASKS.values():
+        line = next(line for line in printed.splitlines() if line.split()[:1] == [spec.name])
+        assert all(field in line for field in spec.text_fields)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from finegates_engine import config as config_module
 from finegates_engine.config import RunConfig, cell_hash, from_json, run_id, to_json
 from finegates_engine.errors import UserError
 
@@ -225,3 +226,9 @@ def test_fields_that_do_not_fit_together_are_named(values: dict[str, Any], text:
 def test_configs_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RunConfig().seed = 1  # type: ignore[misc]
+
+
+def test_identity_changes_with_the_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cell_hash(from_json(BASE), **HASHES)
+    monkeypatch.setattr(config_module, "NUMERICS_VERSION", -1)
+    assert cell_hash(from_json(BASE), **HASHES) != before

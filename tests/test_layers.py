@@ -119,21 +119,22 @@ def set_gates(layer: GatedLinear, row: bool, column: bool) -> list[Tensor]:
     return [gate for gate in (layer.row_gate, layer.column_gate) if gate is not None]
 
 
+@pytest.mark.parametrize("tokens", [1, 8], ids=["scale_input", "scale_matrix"])
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 0), (0, 1), (1, 1)])
 def test_output_and_gradients_equal_plain_autograd(
-    rank: int, bias: bool, row: int, column: int
+    tokens: int, rank: int, bias: bool, row: int, column: int
 ) -> None:
     layer = random_layer(rank=rank, bias=bias)
     learned = set_gates(layer, bool(row), bool(column))
     learned += [p for p in layer.parameters() if p.requires_grad]
-    x = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, tokens, 5, dtype=torch.float64, requires_grad=True)
     with torch.no_grad():  # exact zeros and ones among the gates
         for gate in (layer.row_gate, layer.column_gate):
             if gate is not None:
                 gate[0], gate[1] = 0, 1
-    weights = torch.randn(2, 4, 3, dtype=torch.float64)
+    weights = torch.randn(2, tokens, 3, dtype=torch.float64)
     ours, truth = layer(x), plain(layer, x)
     torch.testing.assert_close(ours, truth, rtol=0, atol=1e-12)
     ours_grads = torch.autograd.grad((ours * weights).sum(), [x, *learned])

@@ -59,7 +59,7 @@ def gated_model(
     sizes: dict[str, int] | None = None,
 ) -> tuple[TextClassifier, GatePlan]:
     """The same backbone and head with gates, in evaluation."""
-    gates, model = gates or GateConfig(), model or ModelConfig()
+    gates, model = gates or gate_config(), model or ModelConfig(low_rank=0)
     built = build_model(backbone_folder(family, **(sizes or {})), model, outputs=2, seed=0)
     add_gates(built, gates, model, seed=0)
     return built.eval(), plan_gates(built, gates)
