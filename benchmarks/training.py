@@ -274,13 +274,13 @@ def print_table(
 ) -> None:
     """The report for people."""
     print(f"MiniLM, {BATCH} x {TOKENS} tokens, {device}, {threads} thread(s), {rounds} rounds")
-    print("variant".ljust(12) + "".join(title.rjust(10) for title in COLUMNS))
+    print("variant".ljust(12) + "".join(title.rjust(11) for title in COLUMNS))
     for name, row in report.items():
         cells = [
             f"{row.get(key, float('nan')) / unit:,.{digits}f}"
             for key, unit, digits in COLUMNS.values()
         ]
-        print(name.ljust(12) + "".join(cell.rjust(10) for cell in cells))
+        print(name.ljust(12) + "".join(cell.rjust(11) for cell in cells))
 
 
 def _figures(
