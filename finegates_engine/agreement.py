@@ -19,14 +19,27 @@ ROWS = {"train": 900, "validation": 180}
 SEED = 20260209
 """The sentences are a function of this number and the word lists."""
 
-SAME_SHARE = 0.65
+FIRST = {
+    "simple": 800,
+    "adverbial": 200,
+    "there": 200,
+    "quantifier": 200,
+    "prepositional phrase": 100,
+}
+"""Phenomena of the first 1,500 training rows, the easy ones before all: a training on a fair
+sample of so few rows stays at chance. All other rows follow in random order."""
+
+SAME_SHARE = 0.8
 """Share of the distracting nouns with the number (or gender) of the noun that governs. The rest
 decide whether structure was learned: the nearest noun as a rule scores about this share."""
+
+DEMONSTRATIVE_SHARE = 0.7
+"""Share of "the" before a noun that becomes "this" or "these", which shows the noun's number."""
 
 ADJECTIVE_SHARE = 0.3
 """Share of the nouns that get an adjective, which varies distances."""
 
-_SLOT = re.compile(r"\{(?:(?P<letter>[SDEOP])(?P<role>[.!=]))?(?P<list>\w+)\}")
+_SLOT = re.compile(r"(?P<the>\bthe )?\{(?:(?P<letter>[SDEOP])(?P<role>[.!=]))?(?P<list>\w+)\}")
 
 _AUXILIARIES = {
     "be": (("is", "are"), ("was", "were")),
@@ -39,8 +52,9 @@ _REFLEXIVES = {"masculine": "himself", "feminine": "herself", "plural": "themsel
 def generate() -> dict[str, list[dict[str, str | int]]]:
     """The splits "train" and "validation": rows of sentence, label, phenomenon, idx.
 
-    label: 1 grammatical, 0 not. idx: number of the row in its split. Rows are shuffled, so that
-    the first N are a fair sample. No sentence comes twice, nor together with its minimal pair.
+    label: 1 grammatical, 0 not. idx: number of the row in its split. Rows are shuffled, but the
+    first 1,500 training rows are mostly easy (see FIRST). The first N validation rows are a fair
+    sample. No sentence comes twice, nor together with its minimal pair.
     """
     return {split: _generate_split(split, count) for split, count in ROWS.items()}
 
@@ -59,7 +73,21 @@ def _generate_split(split: str, count: int) -> list[dict[str, str | int]]:
                 rows.append({"sentence": sentence, "label": label, "phenomenon": phenomenon})
                 made += 1
     generator.shuffle(rows)
+    if split == "train":
+        rows = _easy_first(rows)
     return [row | {"idx": i} for i, row in enumerate(rows)]
+
+
+def _easy_first(rows: list[dict[str, str | int]]) -> list[dict[str, str | int]]:
+    """The rows that FIRST names, then the others; each part keeps its order."""
+    left: dict[str | int, int] = dict(FIRST)
+    first, others = [], []
+    for row in rows:
+        wanted = left.get(row["phenomenon"], 0) > 0
+        (first if wanted else others).append(row)
+        if wanted:
+            left[row["phenomenon"]] -= 1
+    return first + others
 
 
 class _Sentence:
@@ -88,7 +116,8 @@ class _Sentence:
                 return "\0"
             if role == "=":
                 return self._verb(name)[self.classes[letter] == "plural"]
-            return self._noun(letter, name) if role else self._draw(name)
+            text = self._noun(letter, name) if role else self._draw(name)
+            return self._article(letter) + text if slot["the"] else text
 
         text = _SLOT.sub(word, pattern)
         return _polish(text.replace("\0", forms[not grammatical])), text
@@ -127,6 +156,11 @@ class _Sentence:
         if f"of_{name}" in self.words and self.generator.random() < ADJECTIVE_SHARE:
             return f"{self._draw(f'of_{name}')} {noun}"
         return noun
+
+    def _article(self, letter: str | None) -> str:
+        if letter is None or self.generator.random() >= DEMONSTRATIVE_SHARE:
+            return "the "
+        return "these " if self.classes[letter] == "plural" else "this "
 
     def _person_of_gender(self, own: str, *, named: bool) -> str:
         gender = own if own != "plural" else self.generator.choice(("masculine", "feminine"))

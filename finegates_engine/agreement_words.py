@@ -13,6 +13,8 @@ Slots of a pattern:
 - `{S.who}`, `{S.kin}`: people of known gender, with or without names; S is then masculine,
   feminine or plural.
 - `{mood}` and the like: a word of that list.
+
+"the" before a noun of a letter may become "this" or "these".
 """
 
 from collections.abc import Mapping
@@ -33,7 +35,7 @@ FUNCTION_WORDS = frozenset(
     _words("""
         a an the one another two three several some many both each every all most of
         is are was were has have do does not been never always still
-        who whom that which why where there and but
+        who whom that which this these why where there and but
         near beside behind opposite next to in front with for from on after before during
         because spite as at unlike himself herself themselves
     """)
@@ -127,9 +129,9 @@ PATTERNS: dict[str, Patterns] = {
     "train": {
         "simple": (
             "the {S.person} {S!be} {mood}.",
+            "the {S.thing} {S!be} {state}.",
             "the {S.thing} {S!have} {gone}.",
-            "the {S.person} {S!rest} {adv}.",
-            "{S.who} {hurt} {S!self}.",
+            "the {S.person} {S!have} {gone}.",
         ),
         "prepositional phrase": (
             "the {S.person} {near} the {D.person} {S!be} {mood}.",
@@ -184,9 +186,9 @@ PATTERNS: dict[str, Patterns] = {
     },
     "validation": {
         "simple": (
-            "after the {D.event}, the {S.person} {S!glad} the {E.person}.",
+            "after the {D.event}, the {S.person} {S!be} {mood}.",
             "today, the {S.thing} {S!be} {state}.",
-            "{S.who} {hurt} {S!self} at the {E.place}.",
+            "the {S.thing} {S!have} {gone} again.",
         ),
         "prepositional phrase": (
             "the {S.person} with the {D.thing} {S!rest} {adv}.",

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from finegates_engine import ranks
 from finegates_engine.cli_options import apply_options, with_config_options
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
 from finegates_engine.errors import UserError
@@ -25,7 +26,15 @@ DEFAULT_TARGETS = "0,0.1,0.2,0.3,0.4,0.5,0.6"
 DEMO = RunConfig(
     task=TaskConfig(name="agreement", max_train_samples=1500),
     gates=GateConfig(target=0.0),
-    train=TrainConfig(epochs=2.0, path_epochs=2.0),
+    train=TrainConfig(
+        epochs=2.0,
+        path_epochs=2.0,
+        batch_size=8,
+        bias_lr=5e-4,
+        low_rank_lr=5e-4,
+        head_lr=2e-3,
+        dropout=False,
+    ),
 )
 """The sweep of `finegates demo`: some minutes on two cores, no download."""
 
@@ -223,7 +232,8 @@ def _sweep(
     from finegates_engine.sweep import Strategy, run_sweep
 
     try:
-        with _stopped_by_sigterm(), progress_display(quiet=quiet) as on_state:
+        silent = quiet or ranks.is_follower()
+        with _stopped_by_sigterm(), progress_display(quiet=silent) as on_state:
             state = run_sweep(
                 plan.base,
                 plan.targets,
@@ -237,6 +247,8 @@ def _sweep(
     except KeyboardInterrupt:
         typer.echo("Interrupted. What is trained is kept: the same command goes on.", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    if ranks.is_follower():
+        return
     print_sweep_result(state, RunStore(store))
     if state.count("failed") or state.count("skipped"):
         raise typer.Exit(FAILED)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import filelock
 
+from finegates_engine import ranks
 from finegates_engine.config import RunConfig
 from finegates_engine.runs import RunStore
 from finegates_engine.sweep_plan import (
@@ -46,23 +47,30 @@ def run_sweep(
     left alone unless `retry_failed`, one that another sweep trains is waited for. A cell that
     fails is recorded, the others go on. `on_state` is told of every change.
 
+    Started by `accelerate launch` or torchrun, the processes share each training; the first one
+    decides and writes, the others return the state before the sweep.
+
     Raises UserError for bad input before any training. KeyboardInterrupt goes through: what was
     trained is kept, and the same call goes on from there.
     """
-    from finegates_engine.sweep_jobs import forget_failure, in_process
+    from finegates_engine.sweep_jobs import follow, forget_failure, in_process
 
     prepared = prepare_sweep(
         base, targets, seeds, store=store, strategy=strategy, report_to=report_to
     )
+    state = _first_state(prepared, store, base, strategy)
+    if ranks.is_follower():
+        follow(prepared.jobs, prepared.data)
+        return state
     if retry_failed:
         for job in prepared.jobs:
             forget_failure(store, job.run_id)
-    state = _first_state(prepared, store, base, strategy)
     chains = _chains([job for job in prepared.jobs if not store.exists(job.run_id)])
     with SweepWriter(store.root, state, on_state) as writer:
         for job in prepared.jobs:
             _clear_leftovers(store, job.run_id)
         (executor or in_process)(chains, prepared.data, writer.update)
+        ranks.announce(None)
     return writer.state
 
 

@@ -17,10 +17,12 @@ from typing import Literal, Protocol
 
 import filelock
 
+from finegates_engine import ranks
 from finegates_engine.data import TaskData
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged, read_file, write_atomic
 from finegates_engine.progress import Progress
+from finegates_engine.results import RunResult
 from finegates_engine.runs import RunStore
 from finegates_engine.stored_run import RECORD_BYTES, json_object
 from finegates_engine.sweep_plan import Job
@@ -95,28 +97,14 @@ def run_job(job: Job, data: TaskData, report: Report) -> Outcome:
 
 
 def _train(job: Job, data: TaskData, store: RunStore, report: Report) -> Outcome:
-    from finegates_engine.adapters import model_state
-    from finegates_engine.cell import train
-
     def progress(now: Progress) -> None:
         report(job.run_id, dataclasses.asdict(now))  # type: ignore[arg-type]
 
     report(job.run_id, {"state": "running", "note": None})
     begun = time.monotonic()
+    ranks.announce(job.run_id)
     try:
-        warm_start = None
-        if job.after is not None:
-            warm_start = model_state(store.load(job.after).adapter, job.config.gates)
-        result = train(
-            job.config,
-            data,
-            folder=job.folder,
-            weights_hash=job.weights_hash,
-            scratch=store.scratch(job.run_id),
-            warm_start=warm_start,
-            on_progress=progress,
-            report_to=job.report_to,
-        )
+        result = _result(job, data, store, progress)
         store.save(result)
     except Exception as error:
         report(job.run_id, {"state": "failed", "note": _record_failure(store, job.run_id, error)})
@@ -129,6 +117,39 @@ def _train(job: Job, data: TaskData, store: RunStore, report: Report) -> Outcome
         {"state": "done", "score": result.score, "seconds": seconds, "seconds_left": None},
     )
     return "done"
+
+
+def _result(
+    job: Job, data: TaskData, store: RunStore, on_progress: Callable[[Progress], None] | None
+) -> RunResult:
+    from finegates_engine.adapters import model_state
+    from finegates_engine.cell import train
+
+    warm_start = None
+    if job.after is not None:
+        warm_start = model_state(store.load(job.after).adapter, job.config.gates)
+    return train(
+        job.config,
+        data,
+        folder=job.folder,
+        weights_hash=job.weights_hash,
+        scratch=store.scratch(job.run_id),
+        warm_start=warm_start,
+        on_progress=on_progress,
+        report_to=job.report_to if on_progress is not None else (),
+    )
+
+
+def follow(jobs: Sequence[Job], data: TaskData) -> None:
+    """Take part in the trainings that the first process of this sweep announces."""
+    by_id = {job.run_id: job for job in jobs}
+
+    def train(run_id: str) -> None:
+        job = by_id[run_id]
+        _result(job, data, RunStore(job.store), None)
+        gc.collect()
+
+    ranks.follow(train)
 
 
 def _keep_tracker_logs(store: RunStore, run_id: str) -> None:

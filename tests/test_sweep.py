@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -422,3 +423,25 @@ def test_own_tasks_of_the_same_rows_share_their_runs(
     copy = tiny_config(Path(base.model.backbone), write_task(tmp_path / "elsewhere"))
     run_sweep(copy, (0.0,), (0,), store=store)
     assert len(trained) == 1
+
+
+@pytest.mark.slow
+def test_two_launched_processes_share_each_training(
+    tiny_backbone: Path, tiny_task: Path, store: RunStore
+) -> None:
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    options = ["--task", "reviews", "--data", tiny_task, "--text-fields", "text", "--backbone",
+               tiny_backbone, "--targets", "0,0.5", "--strategy", "path", "--epochs", "2",
+               "--path-epochs", "2", "--batch-size", "8", "--store", store.root]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *launch, "-m", "finegates_engine", "sweep", *map(str, options)],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    frame = store.frame()
+    assert sorted(frame["target"]) == [0.0, 0.5]
+    assert set(frame["steps"]) == {12}  # 96 rows, 2 x 8 a step, 2 epochs

@@ -1,8 +1,5 @@
 """Whole trainings on a tiny random BERT: seconds each, every option at least once."""
 
-import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -252,21 +249,3 @@ def test_tensorboard_gets_the_curves(run: Any, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     run(config(train={"epochs": 1}), report_to=("tensorboard",))
     assert list((tmp_path / "scratch").rglob("events.out.tfevents.*"))
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_batches_and_learn_one_set_of_gates(
-    tiny_backbone: Path, tmp_path: Path
-) -> None:
-    script = Path(__file__).with_name("ddp_fit.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    done = subprocess.run(
-        [*command, str(script), str(tiny_backbone), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    told = dict(re.findall(r"rank=(\d) (.*)", done.stdout))
-    assert told["0"] == told["1"]
-    assert told["0"].startswith("30 ")  # 160 rows, 2 x 8 a step, 3 epochs
