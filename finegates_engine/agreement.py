@@ -3,9 +3,9 @@
 Eleven phenomena of subject-verb and reflexive agreement across nouns that distract, after the test
 suites of Linzen et al. (arXiv 1611.01368), Marvin and Linzen (arXiv 1808.09031) and BLiMP
 (arXiv 1912.00582); words and patterns are our own. Singular and plural, masculine and feminine,
-right and wrong are drawn so that no word tells the label, and a pair of neighbours does so only in
-the `simple` sentences: what tells it is which noun governs the verb or reflexive. Validation uses
-other words in other patterns than training.
+right and wrong are drawn so that no word tells the label, and a pair of neighbours does so in
+the `simple` sentences alone: what tells it is which noun governs the verb or reflexive.
+Validation uses other words in other patterns than training.
 """
 
 import random
@@ -74,19 +74,24 @@ def _generate_split(split: str, count: int) -> list[dict[str, str | int]]:
                 made += 1
     generator.shuffle(rows)
     if split == "train":
-        rows = _easy_first(rows)
+        rows = _easy_first(rows, generator)
     return [row | {"idx": i} for i, row in enumerate(rows)]
 
 
-def _easy_first(rows: list[dict[str, str | int]]) -> list[dict[str, str | int]]:
-    """The rows that FIRST names, then the others; each part keeps its order."""
-    left: dict[str | int, int] = dict(FIRST)
-    first, others = [], []
+def _easy_first(
+    rows: list[dict[str, str | int]], generator: random.Random
+) -> list[dict[str, str | int]]:
+    """The rows that FIRST names in their order, then the others, shuffled again."""
+    left = dict(FIRST)
+    first: list[dict[str, str | int]] = []
+    others: list[dict[str, str | int]] = []
     for row in rows:
-        wanted = left.get(row["phenomenon"], 0) > 0
+        phenomenon = str(row["phenomenon"])
+        wanted = left.get(phenomenon, 0) > 0
         (first if wanted else others).append(row)
         if wanted:
-            left[row["phenomenon"]] -= 1
+            left[phenomenon] -= 1
+    generator.shuffle(others)  # else what FIRST left over would come last
     return first + others
 
 

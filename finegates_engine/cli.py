@@ -31,7 +31,7 @@ DEMO = RunConfig(
         path_epochs=2.0,
         batch_size=8,
         bias_lr=5e-4,
-        low_rank_lr=5e-4,
+        low_rank_lr=7e-4,
         head_lr=2e-3,
         dropout=False,
     ),
