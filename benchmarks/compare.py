@@ -101,7 +101,10 @@ GROUPS: dict[str, dict[str, Changes]] = {
         "a target for each vector": {"gates": {"allocation": "vector"}},
         "head gates too": {"gates": {"head_gates": True}},
         "all axes, tied": {"gates": {"axes": "all", "tie": True}},
-        "weighted by kurtosis": {"gates": {"kurtosis": True}},
+        "ramped, annealed, weighted by kurtosis": {
+            "gates": {**RAMPED, "anneal": True, "kurtosis": True},
+            "train": {"gate_lr": 1e-2},
+        },
         "random inner gates": {"method": "random"},
     },
 }

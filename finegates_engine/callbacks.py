@@ -50,9 +50,8 @@ class GateSchedule(TrainerCallback):
             trainer.teacher_logits = trainer.teacher()
         if now.phase != "open" and self._was_open(config.gates, state):
             self._rank()
-        if now.phase == "fixed" and not gates.fixed:
-            gates.fix(closed_at_target(gates, trainer.plan, now.target))
-            compact(model)
+        if now.phase == "fixed":
+            self._fix()
         trainer.now = now
         gates.noise_std = config.gates.noise_std * now.noise_scale
         if now.phase == "open" and config.gates.start == "fisher":
@@ -70,6 +69,18 @@ class GateSchedule(TrainerCallback):
         elif trainer.config.gates.controller == "dual" and trainer.last_penalty is not None:
             weight = trainer.config.gates.penalty_weight
             trainer.multiplier += DUAL_RATE * weight * float(trainer.last_penalty)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        """A training of too few steps may end before its last phase has begun."""
+        if self.trainer.config.gates.finish:
+            self._fix()
+
+    def _fix(self) -> None:
+        trainer, gates = self.trainer, self.trainer.classifier.gates
+        if gates is None or trainer.plan is None or gates.fixed:
+            return
+        gates.fix(closed_at_target(gates, trainer.plan, trainer.config.gates.target))
+        compact(trainer.classifier)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **options: Any) -> None:
         """Ends the training when the score has not risen for the wanted number of epochs."""

@@ -31,7 +31,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "low rank": {"model": {"low_rank": 2}},
     "the model's own pooling": {"model": {"pooling": "model"}},
     "no biases": {"model": {"train_biases": False}},
-    "soft gates": {"gates": {"finish": 0.0}},
+    "soft gates": {
+        "gates": {"finish": 0.0, "controller": "fixed", "relaxation": "clip", "start": "equal"}
+    },
 }
 
 

@@ -232,3 +232,8 @@ def test_identity_changes_with_the_numerics(monkeypatch: pytest.MonkeyPatch) -> 
     before = cell_hash(from_json(BASE), **HASHES)
     monkeypatch.setattr(config_module, "NUMERICS_VERSION", -1)
     assert cell_hash(from_json(BASE), **HASHES) != before
+
+
+def test_kurtosis_without_a_penalty_is_refused() -> None:
+    with pytest.raises(UserError, match="kurtosis weights the penalty"):
+        from_json({"gates": {"controller": "shift", "kurtosis": True}})

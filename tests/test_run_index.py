@@ -67,7 +67,7 @@ def test_row_holds_the_run_flattened(store):
         "has_certificate": False,
         "gates.axes": "all",
         "gates.tie": True,
-        "train.epochs": 6.0,
+        "train.epochs": 3.0,
         "metrics.validation.mcc": 0.5,
         "trained.gates": 10,
         "threads": 1,

@@ -122,6 +122,13 @@ def test_a_checkpoint_holds_no_frozen_weights(run: Any, tmp_path: Path) -> None:
     assert names == {*adapter_state(trained.model), "schedule.multiplier"}
 
 
+def test_a_training_of_two_steps_still_ends_at_its_target(run: Any) -> None:
+    trained = run(config(train={"epochs": 0.2}))
+    assert trained.steps == 2
+    ladder = ladder_of(trained.model.gates, trained.plan)
+    assert ladder.folded_encoder_fraction == pytest.approx(0.5, abs=0.005)
+
+
 def test_two_runs_of_one_config_are_the_same_to_the_bit(run: Any) -> None:
     assert same(run(config(), name="a"), run(config(), name="b"))
 
@@ -203,8 +210,9 @@ def test_random_gates_are_not_learned(run: Any) -> None:
 
 
 def test_kurtosis_changes_which_gates_close(run: Any) -> None:
-    plain = run(config(), name="plain")
-    weighted = run(config(gates={"kurtosis": True}), name="weighted")
+    pressed = {"controller": "fixed", "relaxation": "clip", "start": "equal"}
+    plain = run(config(gates=pressed), name="plain")
+    weighted = run(config(gates={**pressed, "kurtosis": True}), name="weighted")
     assert not torch.equal(plain.model.gates.closed, weighted.model.gates.closed)
 
 
