@@ -147,10 +147,7 @@ class GateConfig:
         if self.controller == "shift" and not self.finish:
             raise ValueError("controller 'shift' needs finish > 0, got 0")
         if self.controller == "shift" and self.kurtosis:
-            raise ValueError(
-                "kurtosis weights the penalty, which controller 'shift' does not use; "
-                "choose controller 'fixed' or 'dual'"
-            )
+            raise ValueError("kurtosis weights the penalty, and controller 'shift' has none")
         if self.start == "fisher" and (self.relaxation != "hard" or not self.open_start):
             raise ValueError(
                 "start 'fisher' needs relaxation 'hard' and open_start > 0, got "

