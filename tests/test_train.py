@@ -210,7 +210,7 @@ def test_random_gates_are_not_learned(run: Any) -> None:
 
 
 def test_kurtosis_changes_how_gates_are_learned(run: Any) -> None:
-    pressed = {"controller": "fixed", "relaxation": "clip", "start": "equal"}
+    pressed = {"controller": "fixed", "relaxation": "clip", "start": "equal", "penalty_std": 0.5}
     plain = run(config(gates=pressed), name="plain")
     weighted = run(config(gates={**pressed, "kurtosis": True}), name="weighted")
     assert not torch.equal(plain.model.gates.logit, weighted.model.gates.logit)
