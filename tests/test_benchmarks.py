@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FIGURES = {
     "compare.py": ("closing", {"scores"}),
     "path.py": ("", {"path_cost_in_single_runs", "largest_score_gap"}),
-    "store.py": ("", {"list_10000_runs_s"}),
+    "store.py": ("", {"listing_10000_runs_s"}),
     "training.py": ("", {"time_vs_lora", "memory_vs_lora", "time_vs_full"}),
 }
 
