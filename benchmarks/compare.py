@@ -19,7 +19,7 @@ from rich.table import Table
 
 from finegates_engine.analysis import bootstrap_interval, paired_difference
 from finegates_engine.config import RunConfig, from_json, to_json
-from finegates_engine.errors import UserError
+from finegates_engine.errors import UserError, unknown
 from finegates_engine.runs import RunStore
 from finegates_engine.stored_run import StoredRun
 from finegates_engine.sweep import run_sweep
@@ -126,6 +126,8 @@ def main(
     """Train every variant of a group on every task and seed, and print a table."""
     if quick:
         rows, epochs, seeds = 96, 1.0, "0"
+    if group not in GROUPS:
+        raise unknown("group", group, GROUPS)
     wanted = only.split(",")
     chosen = {
         name: changes for name, changes in GROUPS[group].items() if any(w in name for w in wanted)
@@ -133,23 +135,30 @@ def main(
     runs = RunStore(store)
     result: dict[str, dict[str, list[float]]] = {}
     for task in tasks.split(","):
-        base = {
-            "task": {
-                "name": task,
-                "data": None if data is None or task == "agreement" else str(data / task),
-                "max_train_samples": rows,
-                "max_eval_samples": 64 if quick else None,
-            },
-            "model": {"precision": precision},
-            "gates": {"target": target},
-            "train": {"epochs": epochs},
-        }
+        base = base_values(task, data, rows, epochs, precision, quick=quick)
+        base["gates"] = {"target": target}
         trained = {
             name: _train(variant(base, changes), [int(s) for s in seeds.split(",")], runs)
             for name, changes in chosen.items()
         }
         result[task] = _report(task, trained)
     print(json.dumps({"group": group, "target": target, "seeds": seeds, "scores": result}))
+
+
+def base_values(
+    task: str, data: Path | None, rows: int, epochs: float, precision: str, *, quick: bool
+) -> dict[str, Any]:
+    """Plain values of a config for one task, its rows under `data` where it is not generated."""
+    return {
+        "task": {
+            "name": task,
+            "data": None if data is None or task == "agreement" else str(data / task),
+            "max_train_samples": rows,
+            "max_eval_samples": 64 if quick else None,
+        },
+        "model": {"precision": precision},
+        "train": {"epochs": epochs},
+    }
 
 
 def variant(base: dict[str, Any], changes: Changes) -> RunConfig:

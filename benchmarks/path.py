@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from compare import base_values
 from rich.console import Console
 from rich.table import Table
 
@@ -47,7 +48,7 @@ def main(
     singles_at = [float(target) for target in compared.split(",")]
     costs, gaps = {}, {}
     for task in tasks.split(","):
-        base = _base(task, data, rows, epochs, precision, quick=quick)
+        base = from_json(base_values(task, data, rows, epochs, precision, quick=quick))
         path = _levels(base, LEVELS, chosen, runs, "path")
         single = _levels(base, singles_at, chosen, runs, "independent")
         costs[task] = _seconds(path) / len(chosen) / (_seconds(single) / _count(single))
@@ -64,23 +65,6 @@ def main(
                 "gaps": gaps,
             }
         )
-    )
-
-
-def _base(
-    task: str, data: Path | None, rows: int, epochs: float, precision: str, *, quick: bool
-) -> RunConfig:
-    return from_json(
-        {
-            "task": {
-                "name": task,
-                "data": None if data is None or task == "agreement" else str(data / task),
-                "max_train_samples": rows,
-                "max_eval_samples": 64 if quick else None,
-            },
-            "model": {"precision": precision},
-            "train": {"epochs": epochs},
-        }
     )
 
 

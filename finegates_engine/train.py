@@ -22,6 +22,8 @@ from finegates_engine.sparsity import GatePlan, closed_at_target, plan_gates
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+    from finegates_engine.trainer import GateTrainer
+
 CHECKPOINT_STEPS = 50
 """Steps between checkpoints at most; each holds only what is trained."""
 
@@ -77,7 +79,7 @@ def fit(
     """
     from transformers import AutoTokenizer
 
-    from finegates_engine.trainer import GateTrainer, newest_checkpoint
+    from finegates_engine.trainer import GateTrainer
 
     torch.set_num_threads(config.threads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -107,11 +109,7 @@ def fit(
         eval_dataset=splits[headline],
         data_collator=lambda rows: collate(rows, pad_id, max_tokens=config.task.max_tokens),
     )
-    begun = time.monotonic()
-    checkpoint = newest_checkpoint(scratch)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # final scores are in fp32
-    seconds = time.monotonic() - begun
+    seconds = _run(trainer, scratch)
     logits = {name: predict(model, splits[name], pad_id) for name in data.validation}
     return Trained(
         model=model,
@@ -123,6 +121,17 @@ def fit(
         seconds=seconds,
         steps=trainer.state.global_step,
     )
+
+
+def _run(trainer: "GateTrainer", scratch: Path) -> float:
+    """Train from the newest whole checkpoint to the end; the seconds it took here."""
+    from finegates_engine.trainer import newest_checkpoint
+
+    begun = time.monotonic()
+    checkpoint = newest_checkpoint(scratch)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # final scores: fp32
+    return time.monotonic() - begun
 
 
 def _prepare(
