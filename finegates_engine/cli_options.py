@@ -31,8 +31,13 @@ SECTIONS: dict[str, tuple[str, type[Any]]] = {
 }
 """Part of RunConfig -> help panel and dataclass; "" holds its own plain fields."""
 
-ELSEWHERE = {"gates.target": "--targets", "seed": "--seeds", "path": "--strategy"}
-"""Fields that a sweep varies, and the option that does it."""
+ELSEWHERE = {
+    "gates.target": "--targets",
+    "seed": "--seeds",
+    "path": "--strategy",
+    "processes": "accelerate launch",
+}
+"""Fields that a sweep varies, and what does it: an option, or the way it is started."""
 
 _RENAMED = {"task.name": "task"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}

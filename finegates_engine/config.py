@@ -166,6 +166,9 @@ class TrainConfig:
     path_epochs: float = Field(default=0.3, gt=0, le=1000)
     """Passes for each level of a path after its first, which has `epochs`."""
 
+    path_rate: float = Field(default=0.3, gt=0, le=1)
+    """Factor on all learning rates for each level of a path after its first."""
+
     batch_size: int = Field(default=32, ge=1, le=4096)
     """Rows a step, on each process."""
 
@@ -236,6 +239,9 @@ class RunConfig:
 
     threads: int = Field(default=1, ge=1, le=1024)
     """CPU threads; sums of floats depend on them, so they are part of the identity."""
+
+    processes: int = Field(default=1, ge=1, le=4096)
+    """Processes that share each step, as `accelerate launch` starts them."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

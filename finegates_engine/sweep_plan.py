@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from finegates_engine import ranks
 from finegates_engine.architectures import architecture_of
 from finegates_engine.backbone import local_folder, weights_hash
 from finegates_engine.config import RunConfig, run_id
@@ -95,6 +96,7 @@ def plan_sweep(
                 gates=dataclasses.replace(base.gates, target=target),
                 seed=seed,
                 path=levels[:index] if strategy == "path" else (),
+                processes=ranks.count(),
             )
             cells.append(Cell(config, before))
             before = config if strategy == "path" else None

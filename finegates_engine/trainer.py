@@ -121,6 +121,7 @@ class GateTrainer(Trainer):
         """AdamW with one group for each kind of trained value."""
         if self.optimizer is None:
             train = self.config.train
+            scale = train.path_rate if self.config.path else 1.0
             rates = {
                 "gates": train.gate_lr,
                 "biases": train.bias_lr,
@@ -132,7 +133,7 @@ class GateTrainer(Trainer):
             groups = [
                 {
                     "params": list(parts[part].values()),
-                    "lr": rates[part],
+                    "lr": scale * rates[part],
                     "weight_decay": 0.0 if part in ("gates", "biases") else train.weight_decay,
                     "part": part,
                 }

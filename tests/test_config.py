@@ -61,6 +61,7 @@ CHANGES: dict[str, Any] = {
     "gates.history_frames": 7,
     "train.epochs": 7.0,
     "train.path_epochs": 7.0,
+    "train.path_rate": 0.7,
     "train.batch_size": 7,
     "train.accumulate": 7,
     "train.gate_lr": 0.7,
@@ -79,6 +80,7 @@ CHANGES: dict[str, Any] = {
     "seed": 7,
     "path": [0.2],
     "threads": 2,
+    "processes": 2,
 }
 """Every field with a value that is valid and not its default."""
 
