@@ -283,10 +283,13 @@ def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
     """Twelve hex digits that change with everything that changes the result of a run.
 
     Where the data lie is not part of it, their content (`data_hash`) and the backbone's
-    (`weights_hash`) are. Display options (`history_frames`) are not either.
+    (`weights_hash`) are. Display options (`history_frames`) are not either, nor is what only
+    later levels of a path use.
     """
     plain = to_json(config)
     del plain["task"]["data"], plain["gates"]["history_frames"], plain["model"]["backbone"]
+    if not config.path:
+        del plain["train"]["path_epochs"], plain["train"]["path_rate"]
     identity = {
         "config": plain,
         "data": data_hash,

@@ -97,6 +97,8 @@ OTHER = {
 """A second value, for the case that the first one becomes the default."""
 
 IGNORED = {"task.data", "model.backbone", "gates.history_frames"}
+OF_PATHS = {"train.path_epochs", "train.path_rate"}
+"""Fields that only levels of a path after its first use."""
 
 
 def changed(name: str, value: Any) -> dict[str, Any]:
@@ -143,7 +145,14 @@ def test_json_round_trip(name: str) -> None:
 def test_identity_changes_with_what_changes_the_result_alone(name: str) -> None:
     before = cell_hash(from_json(BASE), **HASHES)
     after = cell_hash(from_json(differs(name)), **HASHES)
-    assert (before == after) == (name in IGNORED)
+    assert (before == after) == (name in IGNORED | OF_PATHS)
+
+
+@pytest.mark.parametrize("name", sorted(OF_PATHS))
+def test_what_only_later_levels_use_changes_their_identity_alone(name: str) -> None:
+    later = {"path": [0.1]}
+    before = cell_hash(from_json({**BASE, **later}), **HASHES)
+    assert cell_hash(from_json({**differs(name), **later}), **HASHES) != before
 
 
 def test_identity_changes_with_the_content_of_data_and_weights() -> None:
