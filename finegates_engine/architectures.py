@@ -31,6 +31,23 @@ class Architecture:
     base_options: dict[str, Any]
     """Options of the base model when tokens are averaged, so that no pooler is made."""
 
+    embeddings: dict[str, str]
+    """Path, in the base model, of the tables words, positions, types (where there are any), and
+    of norm."""
+
+    norms: dict[str, str]
+    """Path, in a block, of the norms after the sums: attention_norm, ffn_norm."""
+
+    pooler: tuple[str, str]
+    """With the model's own pooling: path of the dense layer on the first token, and the
+    activation after it."""
+
+    classifier: str
+    """Path of the last layer of the sequence classifier."""
+
+    padded_positions: bool = False
+    """Positions are counted over tokens that are no padding, from the padding token's id on."""
+
 
 _BERT_MODULES = {
     "query": "attention.self.query",
@@ -47,6 +64,14 @@ _BERT_FIELDS = {
     "activation": "hidden_act",
 }
 
+_BERT_EMBEDDINGS = {
+    "words": "embeddings.word_embeddings",
+    "positions": "embeddings.position_embeddings",
+    "types": "embeddings.token_type_embeddings",
+    "norm": "embeddings.LayerNorm",
+}
+_BERT_NORMS = {"attention_norm": "attention.output.LayerNorm", "ffn_norm": "output.LayerNorm"}
+
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": Architecture(
         blocks="encoder.layer",
@@ -55,6 +80,10 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=("bert.pooler", "classifier"),
         fields=_BERT_FIELDS,
         base_options={"add_pooling_layer": False},
+        embeddings=_BERT_EMBEDDINGS,
+        norms=_BERT_NORMS,
+        pooler=("bert.pooler.dense", "tanh"),
+        classifier="classifier",
     ),
     "roberta": Architecture(
         blocks="encoder.layer",
@@ -63,6 +92,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=("classifier",),
         fields=_BERT_FIELDS,
         base_options={"add_pooling_layer": False},
+        embeddings=_BERT_EMBEDDINGS,
+        norms=_BERT_NORMS,
+        pooler=("classifier.dense", "tanh"),
+        classifier="classifier.out_proj",
+        padded_positions=True,
     ),
     "distilbert": Architecture(
         blocks="transformer.layer",
@@ -83,6 +117,14 @@ ARCHITECTURES: dict[str, Architecture] = {
             "activation": "activation",
         },
         base_options={},
+        embeddings={
+            "words": "embeddings.word_embeddings",
+            "positions": "embeddings.position_embeddings",
+            "norm": "embeddings.LayerNorm",
+        },
+        norms={"attention_norm": "sa_layer_norm", "ffn_norm": "output_layer_norm"},
+        pooler=("pre_classifier", "relu"),
+        classifier="classifier",
     ),
 }
 """model_type of the config -> where things are. A new family is a new entry."""

@@ -1,0 +1,236 @@
+"""Blocks of a folded model: dense layers, smaller than those they come from. Only torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": functional.gelu,
+    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+    "gelu_pytorch_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+"""Activations under the names of transformers' configs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixSpec:
+    """One stored matrix, with the dimensions that are picked before and after the product."""
+
+    rows: int
+    columns: int
+    bias: bool
+    take_in: int = 0
+    """Inputs that are picked, the matrix's columns. 0: all, in their order."""
+    take_out: int = 0
+    """Outputs after the product's are spread, some of them zeros. 0: as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSpec:
+    """The sizes of one folded block."""
+
+    heads: int
+    """Query heads that stay. 0: attention only adds its output bias."""
+    key_value_heads: int
+    width: int
+    """Common width of query, key and value of a head in attention, zeros included."""
+    ffn: int
+    """Inner width of the FFN, zeros included. 0: it only adds its output bias."""
+    qkv: MatrixSpec
+    attention_output: MatrixSpec
+    ffn_in: MatrixSpec
+    ffn_out: MatrixSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockKind:
+    """What all blocks of a model share."""
+
+    hidden: int
+    activation: str
+    head_size: int
+    """Of the dense model; attention scores are divided by its square root."""
+    norm_eps: float
+    norm: str = "layer"
+    """layer or rms."""
+    pre_norm: bool = False
+    """Normalise before attention and FFN, instead of after each residual sum."""
+    causal: bool = False
+    gated: bool = False
+    """FFN out of act(gate(x)) * up(x), gate above up in one matrix."""
+    rotary_base: float = 0.0
+    """Query and key are rotated in pairs (j, j + width / 2), pair p of the dense head by
+    base ** (-2 p / head_size) a token. 0: not rotated."""
+
+
+class Matrix(nn.Module):
+    """y = x[..., take_in] @ weight.T + bias, then spread to y[..., take_out]."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    take_in: Tensor | None
+    take_out: Tensor | None
+
+    def __init__(self, spec: MatrixSpec) -> None:
+        super().__init__()
+        self.weight = _frozen(spec.rows, spec.columns)
+        self.bias = _frozen(spec.rows) if spec.bias else None
+        for name, size in (("take_in", spec.take_in), ("take_out", spec.take_out)):
+            index = torch.zeros(size, dtype=torch.int64) if size else None
+            self.register_buffer(name, index)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, tokens, inputs) -> (batch, tokens, outputs)."""
+        if self.take_in is not None:
+            x = take(x, self.take_in)
+        y = functional.linear(x, self.weight, self.bias)
+        return y if self.take_out is None else take(y, self.take_out)
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """x[..., index] for x (batch, tokens, features), index (kept,) int64.
+
+    On a CPU in eager mode `gather` is three to eight times as fast as indexing along the last
+    dimension; compilers and GPUs do better with the plain form.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        return x.index_select(-1, index)
+    return x.gather(-1, index.expand(*x.shape[:-1], -1))
+
+
+class Attention(nn.Module):
+    """Attention over heads of one common width."""
+
+    group: Tensor
+    """(heads,): which key and value head each query head uses, where heads are grouped."""
+    pairs: Tensor
+    """(key heads, width / 2): number of each rotated pair in the dense head."""
+
+    def __init__(self, spec: BlockSpec, kind: BlockKind) -> None:
+        super().__init__()
+        self.spec, self.kind = spec, kind
+        self.output = Matrix(spec.attention_output)
+        if not spec.heads:
+            return
+        self.qkv = Matrix(spec.qkv)
+        self.grouped = spec.heads != spec.key_value_heads
+        if self.grouped:
+            self.register_buffer("group", torch.zeros(spec.heads, dtype=torch.int64))
+        if kind.rotary_base:
+            pairs = torch.zeros(spec.key_value_heads, spec.width // 2, dtype=torch.int64)
+            self.register_buffer("pairs", pairs)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x: (batch, tokens, hidden). mask: (batch, 1, 1 or tokens, tokens), True is seen."""
+        if not self.spec.heads:
+            return _bias_alone(self.output, x)
+        query, key, value = self._heads(self.qkv(x))
+        context = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            is_causal=self.kind.causal and mask is None,
+            scale=self.kind.head_size**-0.5,
+        )
+        result: Tensor = self.output(context.transpose(1, 2).flatten(2))
+        return result
+
+    def _heads(self, y: Tensor) -> Sequence[Tensor]:
+        """(batch, tokens, rows) -> query, key and value, (batch, heads, tokens, width) each."""
+        spec = self.spec
+        if not self.grouped and not self.kind.rotary_base:
+            shaped = y.view(*y.shape[:-1], 3, spec.heads, spec.width)
+            return shaped.permute(2, 0, 3, 1, 4).unbind(0)
+        counts = (spec.heads, spec.key_value_heads, spec.key_value_heads)
+        query, key, value = (
+            part.view(*part.shape[:-1], -1, spec.width).transpose(1, 2)
+            for part in torch.split(y, [count * spec.width for count in counts], -1)
+        )
+        group = self.group if self.grouped else torch.arange(spec.heads, device=y.device)
+        if self.kind.rotary_base:
+            rates = self.kind.rotary_base ** (self.pairs * (-2.0 / self.kind.head_size))
+            steps = torch.arange(y.shape[1], device=y.device)
+            angle = steps[:, None] * rates[:, None]  # (key heads, tokens, width / 2)
+            query, key = _rotated(query, angle[group]), _rotated(key, angle)
+        return query, key.index_select(1, group), value.index_select(1, group)
+
+
+class FeedForward(nn.Module):
+    """Two matrices around an activation, or three of a gated FFN."""
+
+    def __init__(self, spec: BlockSpec, kind: BlockKind) -> None:
+        super().__init__()
+        self.spec, self.gated = spec, kind.gated
+        self.act = activation(kind.activation)
+        self.output = Matrix(spec.ffn_out)
+        if spec.ffn:
+            self.input = Matrix(spec.ffn_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, tokens, hidden) -> the same shape."""
+        if not self.spec.ffn:
+            return _bias_alone(self.output, x)
+        inner = self.input(x)
+        if self.gated:
+            gate, up = inner.chunk(2, -1)
+            inner = self.act(gate) * up
+        else:
+            inner = self.act(inner)
+        result: Tensor = self.output(inner)
+        return result
+
+
+class Block(nn.Module):
+    """Attention and FFN with their residual sums and norms."""
+
+    def __init__(self, spec: BlockSpec, kind: BlockKind) -> None:
+        super().__init__()
+        self.spec, self.pre_norm = spec, kind.pre_norm
+        self.attention, self.ffn = Attention(spec, kind), FeedForward(spec, kind)
+        self.attention_norm, self.ffn_norm = _norm(kind), _norm(kind)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x: (batch, tokens, hidden) -> the same shape."""
+        if self.pre_norm:
+            x = x + self.attention(self.attention_norm(x), mask)
+            return x + self.ffn(self.ffn_norm(x))
+        x = self.attention_norm(x + self.attention(x, mask))
+        result: Tensor = self.ffn_norm(x + self.ffn(x))
+        return result
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """An activation by its name. Raises ValueError for one that is not in the table."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation {name!r} is not one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def _norm(kind: BlockKind) -> nn.Module:
+    norm = nn.RMSNorm if kind.norm == "rms" else nn.LayerNorm
+    return norm(kind.hidden, eps=kind.norm_eps)
+
+
+def _bias_alone(matrix: Matrix, x: Tensor) -> Tensor:
+    """What a part without inner dimensions adds to the residual stream."""
+    bias: Tensor = torch.zeros_like(x[..., :1]) if matrix.bias is None else matrix.bias
+    return bias.expand_as(x)
+
+
+def _rotated(x: Tensor, angle: Tensor) -> Tensor:
+    """x: (batch, heads, tokens, width), pairs (j, j + width / 2); angle: (heads, tokens, pairs)."""
+    first, second = x.chunk(2, -1)
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
+
+
+def _frozen(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(*shape), requires_grad=False)
