@@ -8,6 +8,7 @@ import torch
 
 from finegates_engine.batches import TokenizedSplit, collate
 from finegates_engine.data import TaskData
+from finegates_engine.folded import FoldedClassifier
 from finegates_engine.metrics import compute_metrics
 from finegates_engine.model import TextClassifier
 
@@ -17,7 +18,7 @@ Logits = npt.NDArray[np.float32]
 
 
 @torch.inference_mode()
-def predict(model: TextClassifier, rows: TokenizedSplit, pad_id: int) -> Logits:
+def predict(model: TextClassifier | FoldedClassifier, rows: TokenizedSplit, pad_id: int) -> Logits:
     """Logits of all rows in evaluation, (rows, outputs), in the order of the rows.
 
     Rows of like length share a batch, which changes nothing but the time.

@@ -37,7 +37,7 @@ class FoldedClassifier(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.outputs = spec, spec.outputs
         hidden = spec.kind.hidden
         self.words = _table(spec.vocabulary, hidden)
         self.positions = _table(spec.positions, hidden)

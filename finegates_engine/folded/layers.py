@@ -222,7 +222,8 @@ def _norm(kind: BlockKind) -> nn.Module:
 def _bias_alone(matrix: Matrix, x: Tensor) -> Tensor:
     """What a part without inner dimensions adds to the residual stream."""
     bias: Tensor = torch.zeros_like(x[..., :1]) if matrix.bias is None else matrix.bias
-    return bias.expand_as(x)
+    result: Tensor = bias.expand_as(x)
+    return result
 
 
 def _rotated(x: Tensor, angle: Tensor) -> Tensor:
