@@ -28,20 +28,20 @@ _NETWORK = "network."
 
 
 def stored_adapter(model: TextClassifier) -> dict[str, NDArray[Any]]:
-    """All that was trained and the final gate values, fp32; empty where base weights moved."""
-    parts = trained_parameters(model)
-    if parts["backbone"]:
+    """All that was trained and the final gate values, fp32; empty for a model without gates."""
+    gates = model.gates
+    if gates is None:
         return {}
+    parts = trained_parameters(model)
     arrays = {
         _stored_name(part, name): _numpy(parameter)
         for part in ("biases", "low_rank", "head")
         for name, parameter in parts[part].items()
     }
-    if (gates := model.gates) is not None:
-        for name, logit in gates.split(gates.logit).items():
-            arrays[LOCATION + name] = _numpy(logit)
-        for name, value in gates.split(gates.value()).items():
-            arrays[VALUE + name] = _numpy(value)
+    for name, logit in gates.split(gates.logit).items():
+        arrays[LOCATION + name] = _numpy(logit)
+    for name, value in gates.split(gates.value()).items():
+        arrays[VALUE + name] = _numpy(value)
     return arrays
 
 

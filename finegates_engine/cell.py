@@ -24,6 +24,7 @@ from finegates_engine.environment import Environment, collect_environment
 from finegates_engine.errors import UserError
 from finegates_engine.files import write_atomic
 from finegates_engine.ladder import Ladder, count_ladder
+from finegates_engine.methods.svd import count_factored
 from finegates_engine.model import (
     TextClassifier,
     add_gates,
@@ -41,7 +42,7 @@ from finegates_engine.results import (
     probability_columns,
 )
 from finegates_engine.runs import StoredRun
-from finegates_engine.sparsity import encoder_shape, ladder_of
+from finegates_engine.sparsity import ladder_of
 from finegates_engine.train import Trained, fit
 
 _CLOCK_FILE = "seconds.json"
@@ -79,7 +80,6 @@ def train(
         on_progress=clock.tick,
         report_to=tuple(report_to),
     )
-    shape = encoder_shape(trained.model)
     backbone = config.model.backbone
     return RunResult(
         run_id=run_id(config, data_hash=data.data_hash, weights_hash=weights_hash),
@@ -88,7 +88,7 @@ def train(
         headline=data.spec.headline,
         headline_split=next(iter(data.validation)),
         ladder=_ladder(trained),
-        shape=shape,
+        shape=trained.shape,
         costs=_costs(trained, clock),
         environment=_environment(),
         identity=Identity(
@@ -112,8 +112,8 @@ def rebuild(run: StoredRun, folder: Path) -> TextClassifier:
     identity, config = run.record.identity, run.config
     if not run.adapter:
         raise UserError(
-            f"Run {run.run_id!r} keeps no weights: its method, {config.method!r}, moves those of "
-            "the backbone. Choose a run of another method."
+            f"Run {run.run_id!r} keeps no weights: its method, {config.method!r}, has no gates. "
+            f"Choose a run of a method that has, such as 'finegates'."
         )
     found = hash_of_weights(folder)
     if found != identity.weights_hash:
@@ -140,7 +140,9 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 def _ladder(trained: Trained) -> Ladder:
     if trained.plan is not None and trained.model.gates is not None:
         return ladder_of(trained.model.gates, trained.plan)
-    shape = encoder_shape(trained.model)
+    shape, left, gates = trained.shape, trained.method.weights_left, trained.method.config.gates
+    if left is not None:
+        return count_factored(shape, left, target=gates.target, target_unit=gates.target_unit)
     return count_ladder(
         shape, [{}] * shape.layers, target=None, target_unit=None, gates_closed=0, gates_total=0
     )
@@ -153,7 +155,9 @@ def _costs(trained: Trained, clock: "_Clock") -> Costs:
     }
     kinds: tuple[TrainedKind, ...] = ("gates", "biases", "low_rank", "head")
     by_kind: dict[TrainedKind, int] = {kind: counts[kind] for kind in kinds}
-    by_kind["head"] += counts["backbone"]
+    by_kind[trained.method.spec.trains] += counts["backbone"]
+    if not trained.method.spec.learns_gates:
+        by_kind["gates"] = 0
     return Costs(
         seconds_total=clock.total(),
         seconds_per_step=clock.a_step(),

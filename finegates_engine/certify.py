@@ -1,5 +1,6 @@
 """Measure the parity of a compiled run over its whole validation rows."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from finegates_engine.evaluation import predict, task_metrics
 from finegates_engine.fold import FoldOptions
 from finegates_engine.folded import FoldedClassifier
 from finegates_engine.parity import (
-    RELATIVE_BOUND,
     STORED_BOUND,
     Certificate,
+    Form,
+    Parity,
+    alone_bound,
     compare,
     options_of,
 )
@@ -31,6 +34,9 @@ ALONE_ROWS = 32
 
 Logits = dict[str, NDArray[np.float32]]
 """Validation split -> (rows, outputs)."""
+
+Predictor = Callable[[TokenizedSplit, int], NDArray[np.float32]]
+"""(rows of a split, id of the padding token) -> logits (rows, outputs)."""
 
 
 def task_of(run: StoredRun, data: Path | None = None) -> TaskData:
@@ -70,7 +76,6 @@ def certify(
     first = next(iter(splits))
     alone = _alone_difference(compiled.folded, splits[first], folded[first], pad_id)
     stored = _stored_difference(compiled.run, data, gated)
-    bound = RELATIVE_BOUND["torch"] * max(1.0, parity.largest_logit)
     certificate = Certificate(
         run_id=compiled.run.run_id,
         kept_hash=compiled.kept_hash,
@@ -86,9 +91,26 @@ def certify(
         file_bytes=tensor_bytes(compiled.folded),
         dense_file_bytes=tensor_bytes(compiled.dense),
         environment=collect_environment(),
-        passed=parity.passed and alone <= bound and stored <= STORED_BOUND,
+        passed=parity.passed and alone <= alone_bound(parity) and stored <= STORED_BOUND,
     )
     return certificate, gated
+
+
+def parity_of(
+    form: Form,
+    predictor: Predictor,
+    run: StoredRun,
+    data: TaskData,
+    tokenizer: Any,
+    gated: Logits,
+) -> Parity:
+    """Parity of another form of the folded model over the same rows.
+
+    predictor: its logits on the rows of one split. gated: the gated model's, from `certify`.
+    """
+    rows = tokenize(data, tokenizer, run.config.task.max_tokens)
+    found = {name: predictor(rows[name], int(tokenizer.pad_token_id)) for name in gated}
+    return compare(stacked(gated), stacked(found), form=form)
 
 
 def stacked(logits: Logits) -> NDArray[np.float32]:
@@ -105,13 +127,14 @@ def tensor_bytes(model: FoldedClassifier) -> int:
 def _alone_difference(
     model: FoldedClassifier, rows: TokenizedSplit, batched: NDArray[np.float32], pad_id: int
 ) -> float:
-    """Largest logit difference between rows alone and in their padded batches."""
+    """Largest logit difference between rows alone, unpadded, and in their padded batches."""
     chosen = np.linspace(0, len(rows) - 1, min(ALONE_ROWS, len(rows))).astype(int).tolist()
     worst = 0.0
     for index in chosen:
         batch = collate(rows.rows([index]), pad_id)
         del batch["labels"], batch["row"]
-        logits = model(**batch).numpy()[0]
+        length = len(rows.input_ids[index])
+        logits = model(**{name: value[:, :length] for name, value in batch.items()}).numpy()[0]
         worst = max(worst, float(np.abs(logits - batched[index]).max()))
     return worst
 

@@ -47,6 +47,16 @@ def compact(model: TextClassifier) -> None:
             attention.attention_head_size = _compact_attention(layers[index], kept[index], heads)
 
 
+@torch.no_grad()
+def widen(model: TextClassifier) -> None:
+    """Compute with every dimension again, as before `compact`."""
+    for _, _, layer in iter_gated_layers(model):
+        layer.keep(rows=None, columns=None)
+    for block in model.blocks():
+        attention = cast(Any, block.get_submodule(model.architecture.attention))
+        attention.attention_head_size = model.dimension("hidden") // model.dimension("heads")
+
+
 def _compact_ffn(layers: dict[str, GatedLinear], kept: _Kept) -> None:
     open_ = _both(kept, ("ffn_in", "rows"), ("ffn_out", "columns"))
     chosen = None if open_ is None or open_.all() else open_.nonzero().squeeze(1)

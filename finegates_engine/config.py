@@ -9,12 +9,20 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from finegates_engine.errors import UserError
+from finegates_engine.method_options import Options, read_options
 
 NUMERICS_VERSION = 1
 """Raised whenever the same config would train to other numbers."""
@@ -139,14 +147,12 @@ class GateConfig:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.open_start + self.ramp + self.finish > 1 + 1e-9:
-            raise ValueError(
-                "open_start + ramp + finish must be at most 1, got "
-                f"{self.open_start + self.ramp + self.finish:g}"
-            )
-        if self.controller == "shift" and not self.finish:
+        phases, shifted = self.open_start + self.ramp + self.finish, self.controller == "shift"
+        if phases > 1 + 1e-9:
+            raise ValueError(f"open_start + ramp + finish must be at most 1, got {phases:g}")
+        if shifted and not self.finish:
             raise ValueError("controller 'shift' needs finish > 0, got 0")
-        if self.controller == "shift" and self.kurtosis:
+        if shifted and self.kurtosis:
             raise ValueError("kurtosis weights the penalty, and controller 'shift' has none")
         if self.start == "fisher" and (self.relaxation != "hard" or not self.open_start):
             raise ValueError(
@@ -166,7 +172,7 @@ class TrainConfig:
     path_epochs: float = Field(default=0.3, gt=0, le=1000)
     """Passes for each level of a path after its first, which has `epochs`."""
 
-    path_rate: float = Field(default=0.3, gt=0, le=1)
+    path_rate: float = Field(default=0.5, gt=0, le=1)
     """Factor on all learning rates for each level of a path after its first."""
 
     batch_size: int = Field(default=32, ge=1, le=4096)
@@ -231,6 +237,9 @@ class RunConfig:
     method: str = Field(default="finegates", pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
     """Name of the method, from the method table."""
 
+    method_options: Annotated[Options, BeforeValidator(read_options)] = ()
+    """Options of the method, as name=number with commas (see `finegates methods`)."""
+
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of initial values, order of rows, dropout and gate noise."""
 
@@ -245,9 +254,9 @@ class RunConfig:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        levels = (*self.path, self.gates.target)
+        levels = [*self.path, self.gates.target]
         if any(b <= a for a, b in itertools.pairwise(levels)):
-            raise ValueError(f"targets of a path must rise, got {list(levels)}")
+            raise ValueError(f"targets of a path must rise, got {levels}")
         return self
 
 
@@ -290,12 +299,10 @@ def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
     del plain["task"]["data"], plain["gates"]["history_frames"], plain["model"]["backbone"]
     if not config.path:
         del plain["train"]["path_epochs"], plain["train"]["path_rate"]
-    identity = {
-        "config": plain,
-        "data": data_hash,
-        "weights": weights_hash,
-        "numerics": NUMERICS_VERSION,
-    }
+    if not config.method_options:
+        del plain["method_options"]  # an option that is left out changes no id
+    hashes = {"data": data_hash, "weights": weights_hash}
+    identity = {"config": plain, **hashes, "numerics": NUMERICS_VERSION}
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -303,6 +310,5 @@ def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
 def run_id(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
     """A readable name that ends in the cell's hash: `mrpc-finegates-t0.40-s0-1a2b3c4d5e6f`."""
     digest = cell_hash(config, data_hash=data_hash, weights_hash=weights_hash)
-    kind = "path" if config.path else config.method
-    label = f"{config.method}-path" if kind == "path" else config.method
+    label = f"{config.method}-path" if config.path else config.method
     return f"{config.task.name}-{label}-t{config.gates.target:.2f}-s{config.seed}-{digest}"

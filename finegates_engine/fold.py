@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finegates_engine.errors import UserError
-from finegates_engine.folded.layers import (
-    Attention,
-    Block,
-    BlockKind,
-    BlockSpec,
-    activation,
-)
+from finegates_engine.folded.layers import Attention, Block, BlockKind, BlockSpec, activation
 from finegates_engine.folding import EncoderShape, LayerDimensions, LayerMasks, kept_dimensions
 from finegates_engine.stored_matrix import (
     GatedBlock,
@@ -76,8 +70,7 @@ def fold_block(
 ) -> Block:
     """One block of a gated model as a smaller one with the same outputs, norms still at 1.
 
-    Raises UserError for masks that
-    do not fit `shape`.
+    Raises UserError for masks that do not fit `shape`.
     """
     masks: LayerMasks = {role: matrix.masks() for role, matrix in matrices.items()}
     kept = kept_dimensions(shape, masks)
@@ -116,6 +109,8 @@ class _AttentionPlan:
     """Query heads that stay."""
     shared: list[int]
     """Key and value heads that serve one of them."""
+    served: list[int]
+    """For each of `heads`, where its key and value head lies in `shared`."""
     query_key: list[Indices]
     """For each of `shared`, its dimensions of query and key, in [0, head_size)."""
     value: list[Indices]
@@ -135,11 +130,9 @@ class _AttentionPlan:
         value = [np.flatnonzero(kept.value[head]) for head in shared]
         widest = max((len(part) for part in (*query_key, *value)), default=0)
         width = min(shape.head_size, rounded_up(max(widest, 1), HEAD_MULTIPLE))
-        copies = {head: sum(h // group == head for h in heads) for head in shared}
-        ragged = sum(
-            len(q) * (copies[head] + 1) + len(v) * (copies[head] + 1)
-            for head, q, v in zip(shared, query_key, value, strict=True)
-        )
+        served = [shared.index(head // group) for head in heads]
+        rows = [len(q) + len(v) for q, v in zip(query_key, value, strict=True)]
+        ragged = sum(rows) + sum(rows[index] for index in served)
         padded = 2 * width * (len(heads) + len(shared))
         auto = (padded - ragged) * shape.hidden > TAKE_MACS * padded
         spread = auto if options.heads == "auto" else options.heads == "spread"
@@ -147,6 +140,7 @@ class _AttentionPlan:
             shape,
             heads,
             shared,
+            served,
             query_key,
             value,
             width,
@@ -159,10 +153,9 @@ class _AttentionPlan:
         """Query, key and value in one matrix; None where no head stays."""
         if not self.heads:
             return None
-        group = self.shape.heads // self.shape.key_value_heads
-        own = {head: index for index, head in enumerate(self.shared)}
+        served = [self.query_key[index] for index in self.served]
         places = {
-            "query": [(head, self.query_key[own[head // group]]) for head in self.heads],
+            "query": list(zip(self.heads, served, strict=True)),
             "key": list(zip(self.shared, self.query_key, strict=True)),
             "value": list(zip(self.shared, self.value, strict=True)),
         }
@@ -183,7 +176,9 @@ class _AttentionPlan:
         self, weight: Tensor, bias: Tensor, slots: Indices, columns: Indices | None
     ) -> StoredMatrix:
         """Rows in the order of `slots` (-1: zeros), or spread to it after the product."""
-        rows = rounded_up(len(weight) + 1, self.round_to)  # at least one row of zeros, for -1
+        if (slots >= 0).all():  # every head fills its width: the rows lie in order already
+            return gathered(StoredMatrix(weight, bias), columns, self.round_to)
+        rows = min(rounded_up(len(weight) + 1, self.round_to), len(slots))  # the last one: zeros
         slots = np.where(slots < 0, len(weight), slots)
         weight, bias = filled_up(weight, rows), filled_up(bias, rows)
         if self.spread:
@@ -200,19 +195,17 @@ class _AttentionPlan:
 
     def output(self, matrix: GatedMatrix, rows: Indices | None) -> StoredMatrix:
         """Attention output on the heads' contexts."""
-        group = self.shape.heads // self.shape.key_value_heads
-        own = {head: index for index, head in enumerate(self.shared)}
         weight, slots, columns = matrix.folded(), [], []
         for index, head in enumerate(self.heads):
-            dimensions = self.value[own[head // group]]
+            dimensions = self.value[self.served[index]]
             columns.append(head * self.shape.head_size + dimensions)
             slots.append(index * self.width + np.arange(len(dimensions)))
         chosen = np.concatenate([np.zeros(0, dtype=np.int64), *columns])
         places = np.concatenate([np.zeros(0, dtype=np.int64), *slots])
         picked = weight[:, torch.from_numpy(chosen)]
         bias = matrix.folded_bias()
-        if self.spread and self.heads:
-            size = rounded_up(len(places), self.round_to)
+        if self.spread and len(places) < len(self.heads) * self.width:
+            size = min(rounded_up(len(places), self.round_to), len(self.heads) * self.width)
             places = np.concatenate([places, np.zeros(size - len(places), dtype=np.int64)])
             return scattered(
                 StoredMatrix(filled_up(picked.T, size).T, bias, places), rows, self.round_to
@@ -225,10 +218,8 @@ class _AttentionPlan:
     @torch.no_grad()
     def set_up(self, attention: Attention) -> None:
         """Set what grouped heads and rotary embeddings need beside the matrices."""
-        group = self.shape.heads // self.shape.key_value_heads
         if attention.grouped:
-            served = [self.shared.index(head // group) for head in self.heads]
-            attention.group.copy_(torch.tensor(served))
+            attention.group.copy_(torch.tensor(self.served))
         if self.rotary:
             for index, dimensions in enumerate(self.query_key):
                 pairs = torch.from_numpy(dimensions[: len(dimensions) // 2])

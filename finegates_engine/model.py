@@ -1,6 +1,6 @@
 """Put gates into a frozen model, walk the gated layers, name what is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +41,8 @@ class TextClassifier(nn.Module):
         self.gate_dims: dict[str, int] = {}
         self.gate_kinds: dict[str, GateKind] = {}
         self.noise: torch.Generator | None = None
+        self.gate_values: Tensor | None = None
+        """Used in place of the gates' own values, (gates,), where it is set."""
         self._attached: list[tuple[GatedLinear, str, list[str]]] = []
 
     @property
@@ -83,7 +85,9 @@ class TextClassifier(nn.Module):
     def _set_gates(self) -> None:
         if self.gates is None:
             return
-        flat = self.gates.sample(self.noise) if self.training else self.gates.value()
+        flat = self.gate_values
+        if flat is None:
+            flat = self.gates.sample(self.noise) if self.training else self.gates.value()
         values = self.gates.split(flat)
         for layer, side, keys in self._attached:
             gate = _joined(values, keys, self.gate_dims)
@@ -194,6 +198,21 @@ def _wrap_block(
         setattr(block.get_submodule(parent), leaf, layer)
         layers[role] = layer
     return layers
+
+
+def replace_linears(
+    model: TextClassifier, make: Callable[[int, str, nn.Linear], nn.Module | None]
+) -> None:
+    """Put what `make` gives for (block, role, layer) in the place of each matrix of the blocks.
+
+    None leaves it as it is.
+    """
+    for index, block in enumerate(model.blocks()):
+        for role, path in model.architecture.modules.items():
+            made = make(index, role, cast(nn.Linear, block.get_submodule(path)))
+            if made is not None:
+                parent, _, leaf = path.rpartition(".")
+                setattr(block.get_submodule(parent), leaf, made)
 
 
 def iter_gated_layers(model: TextClassifier) -> Iterator[tuple[int, str, GatedLinear]]:

@@ -14,13 +14,22 @@ from pydantic.dataclasses import dataclass
 
 from finegates_engine.config import explain
 from finegates_engine.environment import Environment
+from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 from finegates_engine.stored_run import StoredRun
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
-RELATIVE_BOUND = {"torch": 1e-5, "onnx": 1e-4}
+Form = Literal["torch", "onnx", "transformers"]
+
+RELATIVE_BOUND: dict[Form, float] = {"torch": 1e-5, "onnx": 1e-4, "transformers": 1e-5}
 """Largest logit difference in fp32, as a share of the largest logit, or of 1."""
+
+FORM_NAMES: dict[Form, str] = {
+    "torch": "the folded model",
+    "onnx": "the ONNX model",
+    "transformers": "the transformers model",
+}
 
 LABELS_AGREE = 0.999
 """Share of rows outside ties whose label must be the same."""
@@ -77,6 +86,9 @@ class Certificate:
     onnx: Parity | None = None
     """The same model in ONNX Runtime. None: not exported."""
 
+    transformers: Parity | None = None
+    """The form that transformers loads by itself, with a narrower FFN. None: not made."""
+
     alone_difference: float = Field(ge=0)
     """Largest difference of a logit between a row alone and in a padded batch, folded."""
 
@@ -103,10 +115,17 @@ class Certificate:
 CERTIFICATE: TypeAdapter[Certificate] = TypeAdapter(Certificate)
 
 
-def compare(
-    gated: NDArray[np.float32], folded: NDArray[np.float32], *, form: Literal["torch", "onnx"]
-) -> Parity:
-    """Parity of two arrays of logits, (rows, outputs); one output is a regression score."""
+def compare(gated: NDArray[np.float32], folded: NDArray[np.float32], *, form: Form) -> Parity:
+    """Parity of two arrays of logits, (rows, outputs); one output is a regression score.
+
+    Raises UserError for logits that are not finite.
+    """
+    for name, logits in (("the gated model", gated), (FORM_NAMES[form], folded)):
+        if not np.isfinite(logits).all():
+            raise UserError(
+                f"Some logits of {name} are not finite, so nothing can be said of its parity. "
+                "Train the run again, or choose another."
+            )
     largest = float(np.abs(gated).max())
     bound = RELATIVE_BOUND[form] * max(1.0, largest)
     difference = float(np.abs(gated.astype(np.float64) - folded).max())
@@ -153,6 +172,52 @@ def read_certificate(run: StoredRun) -> Certificate | None:
 def with_onnx(certificate: Certificate, onnx: Parity) -> Certificate:
     """The certificate with the parity of the exported model."""
     return dataclasses.replace(certificate, onnx=onnx, passed=certificate.passed and onnx.passed)
+
+
+def with_transformers(certificate: Certificate, parity: Parity) -> Certificate:
+    """The certificate with the parity of the form that transformers loads."""
+    passed = certificate.passed and parity.passed
+    return dataclasses.replace(certificate, transformers=parity, passed=passed)
+
+
+def alone_bound(parity: Parity) -> float:
+    """What a logit may differ by between a row alone and in a padded batch."""
+    return RELATIVE_BOUND["torch"] * max(1.0, parity.largest_logit)
+
+
+def problems(certificate: Certificate) -> list[str]:
+    """What is out of its bounds, and by how much; empty for a certificate that passed."""
+    found = []
+    for form in FORM_NAMES:
+        parity: Parity | None = getattr(certificate, form)
+        found += [] if parity is None else _parity_problems(FORM_NAMES[form], parity)
+    limit = alone_bound(certificate.torch)
+    if certificate.alone_difference > limit:
+        found.append(
+            f"a row alone and in a padded batch differ by {certificate.alone_difference:.2g} in a "
+            f"logit, at most {limit:.2g} is allowed"
+        )
+    if certificate.stored_difference > STORED_BOUND:
+        found.append(
+            f"the rebuilt gated model differs by {certificate.stored_difference:.2g} from the "
+            f"predictions stored with the run, at most {STORED_BOUND:g} is allowed"
+        )
+    return found
+
+
+def _parity_problems(name: str, parity: Parity) -> list[str]:
+    found = []
+    if parity.largest_difference > parity.bound:
+        found.append(
+            f"a logit of {name} differs by {parity.largest_difference:.2g} from the gated model, "
+            f"at most {parity.bound:.2g} is allowed"
+        )
+    if parity.label_agreement is not None and parity.label_agreement < LABELS_AGREE:
+        found.append(
+            f"{name} gives the gated model's label on {parity.label_agreement:.2%} of "
+            f"{parity.rows:,} rows, at least {LABELS_AGREE:.1%} are required"
+        )
+    return found
 
 
 def options_of(options: Any) -> dict[str, str | int]:

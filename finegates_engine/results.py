@@ -52,7 +52,7 @@ class Costs:
     """Largest memory held by the process, or by the accelerator where there was one."""
 
     trained_parameters: dict[TrainedKind, int]
-    """Trained values by kind. Methods that move base weights count them under low_rank or head."""
+    """Trained values by kind. Methods without gates count theirs under biases, low_rank or head."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -167,7 +167,7 @@ class RunResult:
 
     adapter: Mapping[str, NDArray[Any]]
     """All that was trained, and final gate values; names begin as in ADAPTER_PREFIXES. Empty for
-    methods that move base weights."""
+    methods without gates."""
 
     predictions: pd.DataFrame
     """A row a validation row: row_id, text_hash, label, split, and prob_0.. or score."""

@@ -55,10 +55,11 @@ class StoredMatrix:
 
 
 def gathered(stored: StoredMatrix, columns: Indices | None, round_to: int) -> StoredMatrix:
-    """With these columns alone, filled up with zeros."""
+    """With these columns alone, filled up with zeros; of none, one of zeros stays."""
     if columns is None:
         return stored
-    weight, size = stored.weight[:, torch.from_numpy(columns)], rounded_up(len(columns), round_to)
+    weight = stored.weight[:, torch.from_numpy(columns)]
+    size = min(rounded_up(max(len(columns), 1), round_to), stored.weight.shape[1])
     filled = np.concatenate([columns, np.zeros(size - len(columns), dtype=np.int64)])
     return StoredMatrix(filled_up(weight.T, size).T, stored.bias, filled, stored.take_out)
 
@@ -70,7 +71,8 @@ def scattered(stored: StoredMatrix, rows: Indices | None, round_to: int) -> Stor
     assert stored.bias is not None
     places = np.full(len(stored.weight), len(rows), dtype=np.int64)
     places[rows] = np.arange(len(rows))
-    size, index = rounded_up(len(rows) + 1, round_to), torch.from_numpy(rows)
+    size = min(rounded_up(len(rows) + 1, round_to), len(stored.weight))
+    index = torch.from_numpy(rows)
     weight, bias = filled_up(stored.weight[index], size), filled_up(stored.bias[index], size)
     return StoredMatrix(weight, bias, stored.take_in, places)
 

@@ -1,6 +1,7 @@
 """Which cells a sweep has, and everything that is checked before the first of them trains."""
 
 import dataclasses
+import importlib.util
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,11 @@ from finegates_engine.backbone import local_folder, weights_hash
 from finegates_engine.config import RunConfig, run_id
 from finegates_engine.data import TaskData, load_task
 from finegates_engine.errors import UserError, unknown
+from finegates_engine.method_table import spec_of, without_defaults
 from finegates_engine.runs import RunStore
 
 Strategy = Literal["independent", "path"]
 STRATEGIES = ("independent", "path")
-
-METHODS = ("finegates", "full", "random")
-"""Methods that `train.fit` knows."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class Cell:
     """All that decides its result."""
 
     after: RunConfig | None = None
-    """The level before on its path, from whose stored adapter it starts."""
+    """The run from whose stored adapter it starts: the level before on its path, or for a method
+    that begins with a trained model, the run that trains it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Job:
     config: RunConfig
 
     after: str | None
-    """Run id of the level before on its path."""
+    """Run id of the cell that it starts from."""
 
     store: Path
     """Root of the run store."""
@@ -82,14 +82,18 @@ def plan_sweep(
     """The cells of a sweep: all targets of the first seed, then those of the next.
 
     Targets are taken in rising order, without doubles. On a path each level knows the targets
-    below it, and its first level is an independent run. Raises UserError for targets or seeds
-    that are none, or a method that cannot be swept so.
+    below it, and its first level is an independent run. A method that begins with a trained model
+    has the run that trains it first. Raises UserError for targets or seeds that are none, or a
+    method that cannot be swept so.
     """
     levels, numbers = _checked_targets(targets), _checked_seeds(seeds)
-    _check_method(base.method, levels, strategy)
+    base = _checked_method(base, levels, strategy)
     cells = []
     for seed in numbers:
         before: RunConfig | None = None
+        if spec_of(base.method).starts_trained:
+            before = _nothing_removed(base, seed)
+            cells.append(Cell(before))
         for index, target in enumerate(levels):
             config = dataclasses.replace(
                 base,
@@ -99,8 +103,16 @@ def plan_sweep(
                 processes=ranks.count(),
             )
             cells.append(Cell(config, before))
-            before = config if strategy == "path" else None
+            before = config if strategy == "path" else before
     return cells
+
+
+def _nothing_removed(base: RunConfig, seed: int) -> RunConfig:
+    """The run of FineGates with the same settings and every gate open."""
+    gates = dataclasses.replace(base.gates, target=0.0)
+    return dataclasses.replace(
+        base, method="finegates", method_options=(), gates=gates, seed=seed, processes=ranks.count()
+    )
 
 
 def prepare_sweep(
@@ -166,16 +178,34 @@ def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     return listed
 
 
-def _check_method(method: str, levels: tuple[float, ...], strategy: Strategy) -> None:
+def _checked_method(base: RunConfig, levels: tuple[float, ...], strategy: Strategy) -> RunConfig:
+    """The config without options that are the defaults; UserError where the method cannot run."""
+    method, spec = base.method, spec_of(base.method)
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
-    if method == "full" and levels != (0.0,):
+    if spec.removes == "nothing" and levels != (0.0,):
         raise UserError(
-            "Method 'full' removes nothing, so that 0 is its only target, got "
+            f"Method {method!r} removes nothing, so that 0 is its only target, got "
             f"{', '.join(f'{level:g}' for level in levels)}. Pass --targets 0."
         )
+    if strategy == "path" and (not spec.has_gates or spec.starts_trained):
+        raise UserError(
+            f"Method {method!r} cannot go along a path: it has no gates to learn on from one level "
+            "to the next. Leave --strategy out."
+        )
+    if spec.removes == "rank" and base.gates.target_unit != "encoder_weights":
+        raise UserError(
+            f"Method {method!r} closes no gates, so that its target_unit must be encoder_weights, "
+            f"got {base.gates.target_unit!r}."
+        )
+    if base.gates.distill and spec.has_gates and not spec.learns_gates:
+        raise UserError(
+            f"Method {method!r} cannot be distilled from the model with all gates open, got "
+            f"distill {base.gates.distill:g}. Leave --distill out."
+        )
+    if spec.peft and importlib.util.find_spec("peft") is None:
+        raise UserError(f"Method {method!r} needs the package peft. Run: pip install peft")
+    return dataclasses.replace(base, method_options=without_defaults(method, base.method_options))
 
 
 def _model_type(folder: Path) -> str:
@@ -198,8 +228,8 @@ def _check_model(config: RunConfig, data: TaskData, folder: Path) -> None:
     from transformers.utils import logging
 
     from finegates_engine.batches import tokenize_rows
-    from finegates_engine.model import add_gates, build_model
-    from finegates_engine.sparsity import plan_gates
+    from finegates_engine.methods import method_of
+    from finegates_engine.model import build_model
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -225,6 +255,4 @@ def _check_model(config: RunConfig, data: TaskData, folder: Path) -> None:
             f"The tokenizer in {str(folder)!r} has no padding token. Set one and save it again."
         )
     tokenize_rows(data.train.texts[:1], data.train.labels[:1], tokenizer, config.task.max_tokens)
-    if config.method != "full":
-        add_gates(model, config.gates, config.model, seed=0)
-        plan_gates(model, config.gates)
+    method_of(config).prepare(model)

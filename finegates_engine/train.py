@@ -14,10 +14,14 @@ from finegates_engine.batches import TokenizedSplit, collate
 from finegates_engine.config import RunConfig
 from finegates_engine.data import TaskData, tokenize
 from finegates_engine.evaluation import EVAL_BATCH, Logits, predict, task_metrics
+from finegates_engine.folding import EncoderShape
 from finegates_engine.kurtosis import kurtosis_pressure
-from finegates_engine.model import TextClassifier, add_gates, build_model, load_adapter_state
+from finegates_engine.methods import method_of
+from finegates_engine.methods.base import Method
+from finegates_engine.methods.calibration import TrainingRows
+from finegates_engine.model import TextClassifier, build_model, load_adapter_state
 from finegates_engine.progress import Progress
-from finegates_engine.sparsity import GatePlan, closed_at_target, plan_gates
+from finegates_engine.sparsity import GatePlan, encoder_shape
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -39,8 +43,11 @@ class Trained:
     """A trained model with what was measured on the way."""
 
     model: TextClassifier
-    plan: GatePlan | None
-    """What its gates take away; None for a method without gates."""
+    method: Method
+    """The method, as it ended."""
+
+    shape: EncoderShape
+    """Sizes of the dense model, without what the method has added."""
 
     logits: dict[str, Logits]
     """Validation split -> (rows, outputs)."""
@@ -60,6 +67,11 @@ class Trained:
     steps: int
     """Optimizer steps in all."""
 
+    @property
+    def plan(self) -> GatePlan | None:
+        """What its gates take away; None for a method without gates."""
+        return self.method.plan
+
 
 def fit(
     config: RunConfig,
@@ -73,7 +85,8 @@ def fit(
 ) -> Trained:
     """Train one cell, going on from the newest whole checkpoint under `scratch`.
 
-    folder: the backbone's local files. warm_start: adapter of the level before, on a path.
+    folder: the backbone's local files. warm_start: adapter of the run that it starts from: on a
+    path the level before, or that with nothing removed for a method that trains no further.
     report_to: trackers of the Trainer, such as "tensorboard". Raises UserError for a target out
     of reach or a backbone that is not supported.
     """
@@ -86,7 +99,10 @@ def fit(
     splits = tokenize(data, tokenizer, config.task.max_tokens)
     pad_id = int(tokenizer.pad_token_id)
     model = build_model(folder, config.model, outputs=len(data.labels or "1"), seed=config.seed)
-    plan = _prepare(model, config, splits["train"], pad_id, warm_start)
+    shape = encoder_shape(model)
+    rows = TrainingRows(splits["train"], pad_id, _variance(model, splits["train"]))
+    method = method_of(config)
+    _prepare(model, method, rows, warm_start)
     headline = next(iter(data.validation))
 
     def evaluate() -> dict[str, float]:
@@ -100,10 +116,10 @@ def fit(
         model,
         config,
         _arguments(config, len(splits["train"]), scratch, report_to),
-        plan=plan,
-        label_variance=_variance(model, splits["train"]),
+        method=method,
+        label_variance=rows.label_variance,
         evaluator=evaluate,
-        teacher=teacher if config.gates.distill and plan is not None else None,
+        teacher=teacher if config.gates.distill and method.plan is not None else None,
         on_progress=on_progress,
         train_dataset=splits["train"],
         eval_dataset=splits[headline],
@@ -113,7 +129,8 @@ def fit(
     logits = {name: predict(model, splits[name], pad_id) for name in data.validation}
     return Trained(
         model=model,
-        plan=plan,
+        method=method,
+        shape=shape,
         logits=logits,
         metrics={n: task_metrics(data, logits[n], s.labels) for n, s in data.validation.items()},
         log=trainer.state.log_history,
@@ -128,6 +145,9 @@ def _run(trainer: "GateTrainer", scratch: Path) -> float:
     from finegates_engine.trainer import newest_checkpoint
 
     begun = time.monotonic()
+    if trainer.method.spec.starts_trained:
+        trainer.method.end(trainer.classifier)
+        return time.monotonic() - begun
     checkpoint = newest_checkpoint(scratch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # final scores: fp32
@@ -136,39 +156,33 @@ def _run(trainer: "GateTrainer", scratch: Path) -> float:
 
 def _prepare(
     model: TextClassifier,
-    config: RunConfig,
-    rows: TokenizedSplit,
-    pad_id: int,
+    method: Method,
+    rows: TrainingRows,
     warm_start: Mapping[str, Tensor] | None,
-) -> GatePlan | None:
-    """Gates, start values and what is trained, as the method wants them."""
+) -> None:
+    """Start values and what is trained, as the method wants them."""
+    config = method.config
     if model.outputs == 1 and model.head is not None:
-        nn.init.constant_(model.head.bias, float(rows.labels.mean()))
+        nn.init.constant_(model.head.bias, float(rows.split.labels.mean()))
     if not config.train.dropout:
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
     if config.train.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-    if config.method == "full":
-        model.requires_grad_(True)
-        return None
-    gates = add_gates(model, config.gates, config.model, seed=config.seed)
-    plan = plan_gates(model, config.gates)
+    method.prepare(model)
+    assert warm_start is not None or not method.spec.starts_trained
     if warm_start is not None:
         load_adapter_state(model, dict(warm_start))
-        gates.learn_again()
-    if config.gates.kurtosis:
-        plan = replace(plan, pressure=_pressure(model, plan, rows, pad_id))
-    if config.method == "random":
-        generator = torch.Generator().manual_seed(config.seed)
-        nn.init.uniform_(gates.logit, generator=generator)
-        gates.fix(closed_at_target(gates, plan, config.gates.target))
-    return plan
+        if model.gates is not None:
+            model.gates.learn_again()
+    if config.gates.kurtosis and method.plan is not None:
+        method.plan = replace(method.plan, pressure=_pressure(model, method.plan, rows))
+    method.start(model, rows)
 
 
-def _pressure(model: TextClassifier, plan: GatePlan, rows: TokenizedSplit, pad_id: int) -> Tensor:
-    batches = []
+def _pressure(model: TextClassifier, plan: GatePlan, training: TrainingRows) -> Tensor:
+    batches, rows, pad_id = [], training.split, training.pad_id
     for start in range(0, min(KURTOSIS_ROWS, len(rows)), EVAL_BATCH):
         batch = collate(rows.rows(range(start, min(start + EVAL_BATCH, len(rows)))), pad_id)
         del batch["labels"], batch["row"]

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer with a penalty on the gates, their schedule, and small checkpoints."""
+"""Hugging Face's Trainer with a method's penalty and schedule, and small checkpoints."""
 
 import json
 import math
@@ -13,8 +13,10 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from finegates_engine.callbacks import GateSchedule, Reporter
+from finegates_engine.callbacks import MethodSchedule, Reporter
 from finegates_engine.config import RunConfig
+from finegates_engine.methods.base import Method
+from finegates_engine.methods.calibration import task_loss
 from finegates_engine.model import (
     PARTS,
     TextClassifier,
@@ -25,13 +27,14 @@ from finegates_engine.model import (
 from finegates_engine.progress import Progress
 from finegates_engine.sampler import BucketSampler
 from finegates_engine.schedule import Moment
-from finegates_engine.sparsity import GatePlan, penalty
 
 STATE_FILE = "trained.safetensors"
+METHOD_STATE = "method."
+"""How names of a method's own state begin in a checkpoint."""
 
 
 class GateTrainer(Trainer):
-    """Trainer whose loss adds lambda times the penalty while gates are learned.
+    """Trainer whose loss adds the penalty of a method, which also acts around each step.
 
     evaluator: gives the metrics of the validation rows, the headline first. teacher: called once
     gates are pressed, gives logits (rows, outputs). on_progress: told of steps done.
@@ -47,7 +50,7 @@ class GateTrainer(Trainer):
         config: RunConfig,
         args: TrainingArguments,
         *,
-        plan: GatePlan | None,
+        method: Method,
         label_variance: float,
         evaluator: Callable[[], dict[str, float]],
         teacher: Callable[[], Tensor] | None = None,
@@ -55,7 +58,7 @@ class GateTrainer(Trainer):
         **options: Any,
     ) -> None:
         self.config = config
-        self.plan = plan
+        self.method = method
         self.label_variance = label_variance
         self.evaluator = evaluator
         self.teacher = teacher
@@ -67,7 +70,7 @@ class GateTrainer(Trainer):
         self.frames: list[Tensor] = []
         super().__init__(model=model, args=args, **options)
         self.remove_callback(PrinterCallback)
-        self.add_callback(GateSchedule(self, start))
+        self.add_callback(MethodSchedule(self, start))
         if on_progress is not None:
             self.add_callback(Reporter(on_progress))
 
@@ -87,23 +90,14 @@ class GateTrainer(Trainer):
         inputs = dict(inputs)
         labels, rows = inputs.pop("labels"), inputs.pop("row")
         logits = model(**inputs)
-        loss = self._task_loss(logits, labels)
+        loss = task_loss(logits, labels, label_variance=self.label_variance)
         if model.training and self.teacher_logits is not None:
             target = self.teacher_logits.to(logits.device)[rows]
             loss = loss + self.config.gates.distill * self._distance(logits, target)
-        gates = self.classifier.gates
-        if model.training and self.now.phase == "learn" and gates is not None and not gates.fixed:
-            assert self.plan is not None
-            distance = penalty(gates, self.plan, self.now.target)
-            self.last_penalty = distance.detach()
-            if self.config.gates.controller != "shift":
-                loss = loss + self.multiplier * distance
+        extra = self.method.penalty(self) if model.training else None
+        if extra is not None:
+            loss = loss + extra
         return (loss, logits) if return_outputs else loss
-
-    def _task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.classifier.outputs == 1:
-            return functional.mse_loss(logits.squeeze(-1), labels.float()) / self.label_variance
-        return functional.cross_entropy(logits, labels)
 
     def _distance(self, logits: Tensor, target: Tensor) -> Tensor:
         if self.classifier.outputs == 1:
@@ -120,21 +114,13 @@ class GateTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with one group for each kind of trained value."""
         if self.optimizer is None:
-            train = self.config.train
-            scale = train.path_rate if self.config.path else 1.0
-            rates = {
-                "gates": train.gate_lr,
-                "biases": train.bias_lr,
-                "low_rank": train.low_rank_lr,
-                "head": train.head_lr,
-                "backbone": train.backbone_lr,
-            }
+            rates, decay = self.method.rates(), self.config.train.weight_decay
             parts = trained_parameters(self.classifier)
             groups = [
                 {
                     "params": list(parts[part].values()),
-                    "lr": scale * rates[part],
-                    "weight_decay": 0.0 if part in ("gates", "biases") else train.weight_decay,
+                    "lr": rates[part],
+                    "weight_decay": 0.0 if part in ("gates", "biases") else decay,
                     "part": part,
                 }
                 for part in PARTS
@@ -158,7 +144,7 @@ class GateTrainer(Trainer):
         """Metrics of the validation rows, logged and passed to the callbacks."""
         values = self.evaluator()
         metrics = {f"eval_{name}": value for name, value in values.items()}
-        final = float(self.plan is None or self.now.phase == "fixed")
+        final = float(self.method.plan is None or self.now.phase == "fixed")
         self.log({"score": next(iter(values.values())), "gates_final": final, **metrics})
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -188,6 +174,7 @@ class GateTrainer(Trainer):
             state["history.frames"] = torch.stack(self.frames)
         if self.teacher_logits is not None:
             state["teacher.logits"] = self.teacher_logits.cpu()
+        state |= {METHOD_STATE + name: value for name, value in self.method.state().items()}
         save_file(state, folder / STATE_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -196,6 +183,8 @@ class GateTrainer(Trainer):
         frames = state.pop("history.frames", None)
         self.frames = [] if frames is None else list(frames)
         self.teacher_logits = state.pop("teacher.logits", None)
+        own = [name for name in state if name.startswith(METHOD_STATE)]
+        self.method.load_state({name.removeprefix(METHOD_STATE): state.pop(name) for name in own})
         load_adapter_state(self.classifier, state)
 
 

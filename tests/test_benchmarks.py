@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FIGURES = {
     "compare.py": ("closing", {"scores"}),
+    "controls.py": ("", {"scores", "differences", "largest_miss"}),
     "path.py": ("", {"path_cost_in_single_runs", "largest_score_gap"}),
+    "inference.py": (
+        "",
+        {
+            "speedup_b1_t64_r40",
+            "efficiency_b1_t64_r40",
+            "efficiency_b8_t64_r40",
+            "cells_slower_than_dense",
+            "cells_slower_than_dense_onnx",
+        },
+    ),
     "store.py": ("", {"listing_10000_runs_s"}),
     "training.py": ("", {"time_vs_lora", "memory_vs_lora", "time_vs_full"}),
 }

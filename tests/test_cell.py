@@ -170,7 +170,7 @@ def test_full_finetuning_keeps_predictions_but_no_weights(
     assert result.costs.trained_parameters["head"] > 10_000
     store = RunStore(tmp_path / "store")
     store.save(result)
-    with pytest.raises(UserError, match=r"keeps no weights: its method, 'full', moves those"):
+    with pytest.raises(UserError, match=r"keeps no weights: its method, 'full', has no gates"):
         rebuild(store.load(result.run_id), tiny_backbone)
 
 

@@ -77,6 +77,7 @@ CHANGES: dict[str, Any] = {
     "train.gradient_checkpointing": True,
     "train.early_stop": 7,
     "method": "random",
+    "method_options": [["after", 0.5]],
     "seed": 7,
     "path": [0.2],
     "threads": 2,

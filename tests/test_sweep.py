@@ -255,7 +255,7 @@ def test_everything_is_checked_before_the_first_training(
         ({"task": {"max_tokens": 999}}, "the backbone reads at most 256 tokens"),
         ({"model": {"backbone": "./no-model"}}, "Backbone folder './no-model' does not exist."),
         ({"gates": {"axes": "attention"}}, "target must be at most 0.500 of encoder_weights"),
-        ({"method": "lottery"}, "Unknown method 'lottery'. Choose from: finegates, full, random."),
+        ({"method": "lottery"}, "Unknown method 'lottery'. Choose from: activation, "),
     ]
     for changes, message in cases:
         wrong = tiny_config(Path(model.backbone), Path(str(task.data)), **changes)

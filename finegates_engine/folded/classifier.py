@@ -1,35 +1,27 @@
-"""A folded text classifier: sizes, model, and how it is loaded from a bundle."""
+"""A folded text classifier: the model, and how it is loaded from a bundle."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .layers import Block, BlockKind, BlockSpec, MatrixSpec, activation
+from .layers import Block, activation
+from .spec import ModelSpec, spec_from_json, spec_to_json
 
-FORMAT, VERSION = "finegates-folded", 1
+__all__ = [
+    "SPEC_FILE",
+    "WEIGHTS_FILE",
+    "FoldedClassifier",
+    "ModelSpec",
+    "load",
+    "load_model",
+    "spec_from_json",
+    "spec_to_json",
+]
+
 SPEC_FILE, WEIGHTS_FILE = "folded.json", "model.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """A folded classifier's sizes, as its JSON file holds them."""
-
-    kind: BlockKind
-    blocks: tuple[BlockSpec, ...]
-    vocabulary: int
-    positions: int
-    types: int
-    """Token types; 0: none."""
-    padding_id: int | None
-    """Token that positions are counted around, as RoBERTa does. None: they count from 0."""
-    pooling: str
-    """mean over tokens, or the activation after a dense layer on the first one: tanh, relu."""
-    outputs: int
 
 
 class FoldedClassifier(nn.Module):
@@ -57,8 +49,14 @@ class FoldedClassifier(nn.Module):
     ) -> Tensor:
         """input_ids, attention_mask, token_type_ids: (batch, tokens) -> (batch, outputs), fp32.
 
-        attention_mask: 1 is seen. None: every token is.
+        attention_mask: 1 is seen. None: every token is. Raises ValueError for rows that are
+        longer than the model's table of positions.
         """
+        if not torch.compiler.is_compiling() and input_ids.shape[1] > self.most_tokens:
+            raise ValueError(
+                f"rows have {input_ids.shape[1]} tokens, the model reads at most "
+                f"{self.most_tokens}; pass truncation=True to the tokenizer"
+            )
         x = self.embed(input_ids, token_type_ids)
         mask = None if attention_mask is None else attention_mask.bool()
         if mask is not None and mask.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -67,6 +65,12 @@ class FoldedClassifier(nn.Module):
         for block in self.blocks:
             x = block(x, seen)
         return self.classify(x, mask).float()
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest row that the model reads."""
+        offset = 0 if self.spec.padding_id is None else self.spec.padding_id + 1
+        return self.spec.positions - offset
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """(batch, tokens) -> (batch, tokens, hidden)."""
@@ -97,39 +101,63 @@ class FoldedClassifier(nn.Module):
 
 
 def load(folder: Path | str, *, device: str = "cpu") -> tuple[FoldedClassifier, Any]:
-    """The model and the tokenizer of a bundle. Raises ValueError for a folder that is none."""
-    from safetensors.torch import load_file
+    """The model and the tokenizer of a bundle.
+
+    Raises ValueError for a folder that is none, or whose files do not fit each other.
+    """
     from transformers import AutoTokenizer
+
+    return load_model(folder).to(device), AutoTokenizer.from_pretrained(folder)
+
+
+def load_model(folder: Path | str) -> FoldedClassifier:
+    """The model of a bundle, on the CPU. Raises ValueError as `load` does."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     spec_file = Path(folder) / SPEC_FILE
     if not spec_file.is_file():
         raise ValueError(f"{str(folder)!r} has no {SPEC_FILE}. Choose a folder made by prune.")
-    model = FoldedClassifier(spec_from_json(json.loads(spec_file.read_text(encoding="utf-8"))))
-    model.load_state_dict(load_file(Path(folder) / WEIGHTS_FILE))
-    return model.to(device), AutoTokenizer.from_pretrained(folder)
-
-
-def spec_to_json(spec: ModelSpec) -> dict[str, Any]:
-    """A model's sizes as plain JSON values."""
-    return {"format": FORMAT, "version": VERSION, **asdict(spec)}
-
-
-def spec_from_json(values: Mapping[str, Any]) -> ModelSpec:
-    """Sizes from plain JSON values. Raises ValueError for another format or a missing field."""
-    if (values.get("format"), values.get("version")) != (FORMAT, VERSION):
-        raise ValueError(f"not a {FORMAT} file of version {VERSION}")
     try:
-        plain = {key: value for key, value in values.items() if key not in ("format", "version")}
-        plain["kind"] = BlockKind(**plain["kind"])
-        plain["blocks"] = tuple(_block_spec(block) for block in plain["blocks"])
-        return ModelSpec(**plain)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"a field of the {FORMAT} file is missing or unknown: {error}") from error
+        values = json.loads(spec_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{SPEC_FILE} is damaged: {error}") from error
+    spec = spec_from_json(values)
+    try:
+        state = load_file(Path(folder) / WEIGHTS_FILE)
+        with torch.device("meta"):  # nothing is allocated before the sizes are those of the file
+            FoldedClassifier(spec).load_state_dict(state, assign=True)
+        model = FoldedClassifier(spec)
+        model.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{WEIGHTS_FILE} is missing, damaged or of another model") from error
+    _check_indices(model)
+    return model
 
 
-def _block_spec(values: Mapping[str, Any]) -> BlockSpec:
-    matrices = {name: MatrixSpec(**v) for name, v in values.items() if isinstance(v, Mapping)}
-    return BlockSpec(**{**values, **matrices})
+def _check_indices(model: FoldedClassifier) -> None:
+    """Raises ValueError for an index into nothing, which would fail only in a forward pass."""
+    hidden, half = model.spec.kind.hidden, model.spec.kind.head_size // 2
+    for number, block in enumerate(model.spec.blocks):
+        limits = {
+            "attention.qkv.take_in": hidden,
+            "attention.qkv.take_out": block.qkv.rows,
+            "attention.output.take_in": block.heads * block.width,
+            "attention.output.take_out": block.attention_output.rows,
+            "attention.group": block.key_value_heads,
+            "attention.pairs": half,
+            "ffn.input.take_in": hidden,
+            "ffn.input.take_out": block.ffn_in.rows,
+            "ffn.output.take_in": block.ffn,
+            "ffn.output.take_out": block.ffn_out.rows,
+        }
+        found = dict(model.blocks[number].named_buffers())
+        for name, index in found.items():
+            if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < limits[name]:
+                raise ValueError(
+                    f"{WEIGHTS_FILE}: blocks.{number}.{name} picks what is not there; its "
+                    f"numbers must be in [0, {limits[name]})"
+                )
 
 
 def _table(rows: int, columns: int) -> nn.Embedding:

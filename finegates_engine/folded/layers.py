@@ -67,7 +67,7 @@ class BlockKind:
     """FFN out of act(gate(x)) * up(x), gate above up in one matrix."""
     rotary_base: float = 0.0
     """Query and key are rotated in pairs (j, j + width / 2), pair p of the dense head by
-    base ** (-2 p / head_size) a token. 0: not rotated."""
+    base ** (-2 p / head_size) a token, in fp32 as in transformers. 0: not rotated."""
 
 
 class Matrix(nn.Module):
@@ -128,9 +128,14 @@ class Attention(nn.Module):
             self.register_buffer("pairs", pairs)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x: (batch, tokens, hidden). mask: (batch, 1, 1 or tokens, tokens), True is seen."""
+        """x: (batch, tokens, hidden). mask: (batch, 1, 1 or tokens, tokens), True is seen.
+
+        Causal attention adds its own mask to the one given.
+        """
         if not self.spec.heads:
             return _bias_alone(self.output, x)
+        if self.kind.causal and mask is not None:
+            mask = mask & mask.new_ones(x.shape[1], x.shape[1]).tril()
         query, key, value = self._heads(self.qkv(x))
         context = functional.scaled_dot_product_attention(
             query,
@@ -156,10 +161,8 @@ class Attention(nn.Module):
         )
         group = self.group if self.grouped else torch.arange(spec.heads, device=y.device)
         if self.kind.rotary_base:
-            rates = self.kind.rotary_base ** (self.pairs * (-2.0 / self.kind.head_size))
-            steps = torch.arange(y.shape[1], device=y.device)
-            angle = steps[:, None] * rates[:, None]  # (key heads, tokens, width / 2)
-            query, key = _rotated(query, angle[group]), _rotated(key, angle)
+            turn = _turns(self.kind, y)[..., self.pairs].transpose(1, 2)
+            query, key = _rotated(query, turn[:, group]), _rotated(key, turn)
         return query, key.index_select(1, group), value.index_select(1, group)
 
 
@@ -201,10 +204,11 @@ class Block(nn.Module):
         """x: (batch, tokens, hidden) -> the same shape."""
         if self.pre_norm:
             x = x + self.attention(self.attention_norm(x), mask)
-            return x + self.ffn(self.ffn_norm(x))
-        x = self.attention_norm(x + self.attention(x, mask))
-        result: Tensor = self.ffn_norm(x + self.ffn(x))
-        return result
+            x = x + self.ffn(self.ffn_norm(x))
+        else:
+            x = self.attention_norm(x + self.attention(x, mask))
+            x = self.ffn_norm(x + self.ffn(x))
+        return x
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
@@ -222,14 +226,24 @@ def _norm(kind: BlockKind) -> nn.Module:
 def _bias_alone(matrix: Matrix, x: Tensor) -> Tensor:
     """What a part without inner dimensions adds to the residual stream."""
     bias: Tensor = torch.zeros_like(x[..., :1]) if matrix.bias is None else matrix.bias
-    result: Tensor = bias.expand_as(x)
-    return result
+    return bias.expand_as(x)
 
 
-def _rotated(x: Tensor, angle: Tensor) -> Tensor:
-    """x: (batch, heads, tokens, width), pairs (j, j + width / 2); angle: (heads, tokens, pairs)."""
+def _turns(kind: BlockKind, y: Tensor) -> Tensor:
+    """Cosine and sine of every pair of the dense head, (2, tokens, head_size / 2), y's dtype."""
+    exponents = torch.arange(0, kind.head_size, 2, dtype=torch.float32, device=y.device)
+    rates = 1.0 / (kind.rotary_base ** (exponents / kind.head_size))
+    angle = torch.arange(y.shape[1], device=y.device).float()[:, None] * rates
+    return torch.stack((angle.cos(), angle.sin())).to(y.dtype)
+
+
+def _rotated(x: Tensor, turn: Tensor) -> Tensor:
+    """x: (batch, heads, tokens, width), pairs (j, j + width / 2).
+
+    turn: (2, heads, tokens, width / 2), cosine and sine.
+    """
     first, second = x.chunk(2, -1)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    cos, sin = turn
     return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
 
 

@@ -1,0 +1,1 @@
+"""The explorer: a Streamlit app over the runs of a store. It imports the engine, never torch."""

@@ -1,0 +1,21 @@
+"""How much can I remove? The score of every level against what it removes."""
+
+import streamlit as st
+
+from explorer import loaders, parts, selection, trade_off_view
+
+store = loaders.current()
+listing = parts.question("How much can I remove?", store)
+everything = loaders.curves(store)
+selection.run_id(listing.frame)
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    task = parts.pick_task(listing.frame)
+    rows = everything.rows[everything.rows["task"] == task]
+    x, y = trade_off_view.axes(rows)
+    shown = trade_off_view.curves(everything.levels[everything.levels["task"] == task])
+
+if shown.empty:
+    st.info("No curve is chosen. Choose some under Curves.", icon=":material/filter_list:")
+    st.stop()
+trade_off_view.answer(store, shown, rows, x, y, name=f"trade-off-{task}")

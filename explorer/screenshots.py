@@ -1,0 +1,144 @@
+"""Pictures of every page in both themes and two widths, with the system's Chromium.
+
+    python -m explorer.screenshots --store cached_runs --out docs/screenshots
+
+Needs the package playwright and a Chromium (Debian: apt-get install chromium); no network.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from finegates_engine.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SIZES = {"wide": (1280, 900), "phone": (420, 900)}
+SCHEMES = ("light", "dark")
+PAGES = {
+    "trade-off": "",
+    "gates-map": "gates?view=map",
+    "gates-matrix": "gates?view=matrix&layer=3&matrix=ffn_in",
+    "gates-agreement": "gates?view=agreement&layer=3",
+}
+"""Name of a picture -> address of its page."""
+
+_START_SECONDS = 60
+
+
+@contextlib.contextmanager
+def serving(store: Path | str) -> Iterator[str]:
+    """The app over a store, in a process of its own; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "explorer" / "app.py")]
+    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    command += ["--server.headless", "true", "--", "--store", str(store)]
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(  # noqa: S603
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        address = f"http://127.0.0.1:{port}/"
+        _wait(f"{address}_stcore/health", process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310
+            return
+        time.sleep(0.2)
+    raise UserError(f"The app did not start within {_START_SECONDS} s. Run it by hand to see why.")
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser. Raises UserError where there is none."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        raise UserError("There is no Chromium. Debian: apt-get install chromium.")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def settle(page: Any) -> None:
+    """Wait until the page has drawn all that it has to draw."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
+    page.wait_for_function(
+        "document.querySelectorAll('[data-testid=stSkeleton]').length === 0"
+        " && [...document.querySelectorAll('.stPlotlyChart')]"
+        ".every(chart => chart.querySelector('.main-svg'))"
+        " && !document.body.innerText.includes('still to compute')",
+        timeout=60_000,
+    )
+    page.wait_for_timeout(900)
+
+
+def main() -> None:
+    """Write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", default=str(ROOT / "cached_runs"))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    parser.add_argument("--only", default="", help="only pictures whose name begins so")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(arguments.store, Path(folder) / "runs"))
+        with serving(copy) as address, chromium() as browser:
+            for scheme in SCHEMES:
+                for size, (width, height) in SIZES.items():
+                    viewport = {"width": width, "height": height}
+                    context = browser.new_context(color_scheme=scheme, viewport=viewport)
+                    _shoot(context, address, arguments, f"{size}-{scheme}", width)
+                    context.close()
+
+
+def _shoot(context: Any, address: str, arguments: Any, kind: str, width: int) -> None:
+    page = context.new_page()
+    for name, path in PAGES.items():
+        if not name.startswith(arguments.only):
+            continue
+        page.goto(address + path)
+        settle(page)
+        height = page.evaluate("document.querySelector('.stMainBlockContainer').scrollHeight")
+        page.set_viewport_size({"width": width, "height": min(int(height) + 40, 2400)})
+        settle(page)
+        file = arguments.out / f"{name}-{kind}.png"
+        page.screenshot(path=file)
+        page.set_viewport_size({"width": width, "height": 900})
+        print(file)
+
+
+if __name__ == "__main__":
+    main()

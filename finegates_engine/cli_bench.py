@@ -1,0 +1,295 @@
+"""`finegates bench`: how much faster a pruned run is here. No torch until it measures."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from finegates_engine.backbone import local_folder
+from finegates_engine.cli_bench_options import Choices, listed, parse_choices, parse_shares
+from finegates_engine.cli_bench_tables import (
+    bench_json,
+    matmul_json,
+    print_bench,
+    print_matmul,
+    setting_text,
+)
+from finegates_engine.cli_format import seconds_text
+from finegates_engine.environment import collect_environment
+from finegates_engine.errors import UserError
+from finegates_engine.run_index import RUN_ID
+from finegates_engine.runs import RunStore, checked
+from finegates_engine.stored_run import StoredRun
+from finegates_engine.timing_inputs import most_tokens, token_stream
+from finegates_engine.timings import (
+    Machine,
+    Setting,
+    fingerprint,
+    passing_certificate,
+    read_timings,
+    save_cells,
+    this_machine,
+)
+
+if TYPE_CHECKING:
+    from finegates_engine.timing_cells import Contenders, Outcome
+
+MATMUL_TOKENS = 64
+"""Vectors that a matrix is multiplied with at once in --matmul."""
+
+_FAILED, _INTERRUPTED = 1, 130
+
+
+def bench(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="Id of a run, its beginning, its end or its hash. None with --matmul."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch: Annotated[str, typer.Option(help="Rows of a call, with commas.")] = "1,8,32",
+    tokens: Annotated[str, typer.Option(help="Tokens of a row, with commas.")] = "16,64,128",
+    threads: Annotated[str, typer.Option(help="Threads inside an operation, with commas.")] = "1",
+    backend: Annotated[
+        str, typer.Option(help="With commas: torch, compile (torch.compile), onnx (ONNX Runtime).")
+    ] = "torch",
+    precision: Annotated[str, typer.Option(help="With commas: fp32, bf16.")] = "fp32",
+    budget: Annotated[
+        float, typer.Option(help="Seconds for all cells; each has at least 15 rounds all the same.")
+    ] = 300.0,
+    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
+        "cached_runs"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    no_save: Annotated[
+        bool, typer.Option("--no-save", help="Do not keep the timings in the store.")
+    ] = False,
+    matmul: Annotated[
+        bool, typer.Option("--matmul", help="Time single matrices against sparsity, without a run.")
+    ] = False,
+    sizes: Annotated[
+        str, typer.Option(help="With --matmul: rows x columns of matrices, with commas.")
+    ] = "384x384,1536x384",
+    rates: Annotated[
+        str, typer.Option(help="With --matmul: shares of rows and of columns to remove.")
+    ] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
+) -> None:
+    """Time a pruned run against its dense model and Hugging Face's, on this machine."""
+    choices = parse_choices(
+        device=device,
+        batch=batch,
+        tokens=tokens,
+        threads=threads,
+        backend=backend,
+        precision=precision,
+        budget=budget,
+    )
+    if matmul:
+        if run is not None:
+            raise UserError(f"--matmul times matrices, no run: leave {run!r} out.")
+        _bench_matmul(choices, sizes, rates, as_json=as_json)
+    elif run is None:
+        raise UserError("Which run? Give its id; `finegates runs` lists all. Or pass --matmul.")
+    else:
+        opened = RunStore(store)
+        _bench_run(opened, find_run(opened, run), choices, as_json=as_json, save=not no_save)
+
+
+def find_run(store: RunStore, text: str) -> StoredRun:
+    """The run that `text` names. Raises UserError where it is none, or not one alone."""
+    if any(mark in text for mark in "/\\") or text.startswith("."):
+        checked(text)
+    return store.load(text if RUN_ID.fullmatch(text) else store.resolve(text))
+
+
+def contenders(run: StoredRun, folder: Path) -> "Contenders":
+    """The models of a run that are timed, rebuilt from the store.
+
+    folder: the backbone's local files. What is timed is folded as the certificate says. Raises
+    UserError as `prune.compile_run` does, and where the certificate is that of another fold.
+    """
+    from finegates_engine.fold import FoldOptions
+    from finegates_engine.folding import folded_widths, macs_per_token
+    from finegates_engine.prune import compile_run, gated_blocks
+    from finegates_engine.sparsity import encoder_shape
+    from finegates_engine.timing_cells import Contenders
+
+    certificate = passing_certificate(run)
+    compiled = compile_run(run, folder, FoldOptions(**certificate.options))  # type: ignore[arg-type]
+    if compiled.kept_hash != certificate.kept_hash:
+        raise UserError(
+            f"Run {run.run_id!r} has a certificate of other kept indices than it folds to now. "
+            f"Make it again: finegates prune {run.run_id}"
+        )
+    shape = encoder_shape(compiled.gated)
+    masks = [
+        {role: matrix.masks() for role, matrix in block.items()}
+        for block in gated_blocks(compiled.gated)
+    ]
+    left, whole = folded_widths(shape, masks), folded_widths(shape, [{}] * shape.layers)
+
+    def mac_ratio(tokens: int) -> float:
+        # In the canonical form, without rounding: zeros that are multiplied are no saving.
+        dense = macs_per_token(shape, whole, tokens=tokens)
+        return dense / macs_per_token(shape, left, tokens=tokens)
+
+    return Contenders(
+        dense=compiled.dense,
+        pruned=compiled.folded,
+        transformers=compiled.plain,
+        mac_ratio=mac_ratio,
+    )
+
+
+def _bench_run(
+    store: RunStore, run: StoredRun, choices: Choices, *, as_json: bool, save: bool
+) -> None:
+    passing_certificate(run)  # raises without a passing one, before anything is measured
+    machine, commit = _machine(choices.device)
+    folder = local_folder(run.config.model.backbone)
+    _check_tokens(choices.tokens, most_tokens(folder))
+    if save:
+        store.check_writable()
+        read_timings(run)  # a damaged file would be found only after the measurement
+    outcomes: list[Outcome] = []
+
+    def keep(outcome: "Outcome") -> None:
+        outcomes.append(outcome)
+        if save and outcome.cell is not None:
+            save_cells(store, run, machine, [outcome.cell])
+
+    interrupted = False
+    try:
+        _measure(run, folder, choices, keep, commit)
+    except KeyboardInterrupt:
+        interrupted = True
+    saved = f"timings/{fingerprint(machine)}.json" if save and any(o.cell for o in outcomes) else ""
+    if as_json:
+        typer.echo(json.dumps(bench_json(run.run_id, machine, outcomes, saved), indent=1))
+    else:
+        print_bench(run.run_id, machine, outcomes, saved)
+    if interrupted:
+        typer.echo("Interrupted: the cells above are whole, the others were not timed.", err=True)
+        raise typer.Exit(_INTERRUPTED)
+    if not any(outcome.cell for outcome in outcomes):
+        raise typer.Exit(_FAILED)
+
+
+def _measure(
+    run: StoredRun,
+    folder: Path,
+    choices: Choices,
+    keep: "Callable[[Outcome], None]",
+    commit: str | None,
+) -> None:
+    from finegates_engine.timing_cells import CellTimer, settings_of, time_cells
+
+    settings = settings_of(
+        device=choices.device,
+        backends=choices.backends,
+        precisions=choices.precisions,
+        threads=choices.threads,
+        batches=choices.batches,
+        tokens=choices.tokens,
+    )
+    with _bar(len(settings), "Building the models") as bar:
+        timer = CellTimer(contenders(run, folder), token_stream(run, folder), commit=commit)
+
+        def done(outcome: "Outcome") -> None:
+            keep(outcome)
+            bar.advance()
+
+        time_cells(
+            timer,
+            settings,
+            budget_seconds=choices.budget_seconds,
+            on_outcome=done,
+            on_progress=lambda setting, progress: bar.tell(
+                f"{setting_text(setting)}: round {progress.rounds}, "
+                f"at most {seconds_text(progress.seconds_left)} left"
+            ),
+        )
+
+
+def _bench_matmul(choices: Choices, sizes: str, rates: str, *, as_json: bool) -> None:
+    from finegates_engine.matmul import kept_widths, matmul_curve, parse_size
+
+    matrices = [parse_size(part) for part in listed(sizes)]
+    shares = parse_shares(rates)
+    if not matrices or not shares:
+        raise UserError("--matmul needs at least one size and one rate.")
+    for size, share in itertools.product(matrices, shares):
+        kept_widths(size[0], share)
+    if len(choices.precisions) > 1 or len(choices.threads) > 1:
+        raise UserError("--matmul takes one --precision and one --threads at a time.")
+    machine, _ = _machine(choices.device)
+    setting = Setting(
+        device=choices.device,  # type: ignore[arg-type]
+        precision=choices.precisions[0],  # type: ignore[arg-type]
+        threads=choices.threads[0],
+        batch=1,
+        tokens=MATMUL_TOKENS,
+    )
+    with _bar(len(matrices) * len(shares), "Matrices") as bar:
+        points = matmul_curve(
+            matrices,
+            shares,
+            tokens=setting.tokens,
+            device=setting.device,
+            precision=setting.precision,
+            threads=setting.threads,
+            budget_seconds=choices.budget_seconds,
+            on_point=lambda *_: bar.advance(),
+        )
+    if as_json:
+        typer.echo(json.dumps(matmul_json(points, setting, machine), indent=1))
+    else:
+        print_matmul(points, setting, machine)
+
+
+def _machine(device: str) -> tuple[Machine, str | None]:
+    """This machine, and the engine's commit. Raises UserError for a device that is not there."""
+    from finegates_engine.backends import accelerator_name, check_device
+
+    check_device(device)
+    environment = collect_environment(accelerator=accelerator_name())
+    return this_machine(environment), environment.commit
+
+
+def _check_tokens(tokens: Sequence[int], most: int | None) -> None:
+    if most is not None and max(tokens) > most:
+        raise UserError(
+            f"--tokens is {max(tokens)}, but the backbone reads at most {most} tokens. Lower it."
+        )
+
+
+class _Bar:
+    """What is done and what is left, on stderr."""
+
+    def __init__(self, progress: Progress, total: int, text: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(text, total=total)
+
+    def tell(self, text: str) -> None:
+        self._progress.update(self._task, description=text)
+
+    def advance(self) -> None:
+        self._progress.advance(self._task)
+
+
+@contextmanager
+def _bar(total: int, text: str) -> Iterator[_Bar]:
+    console = Console(stderr=True)
+    columns = (BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"))
+    words = TextColumn("{task.description}", markup=False)
+    hidden = not console.is_terminal
+    # Drawn seldom: the bar's thread would otherwise take its share of the time that is measured.
+    with Progress(
+        *columns, words, console=console, transient=True, disable=hidden, refresh_per_second=1
+    ) as progress:
+        yield _Bar(progress, total, text)

@@ -1,0 +1,84 @@
+"""Group lasso on gates: each is shrunk by a step of the norm of what it scales."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from finegates_engine.gates import StochasticGates
+from finegates_engine.methods.base import GateMethod
+from finegates_engine.methods.calibration import TrainingRows
+from finegates_engine.methods.one_shot import effective_weight, removed_norms
+from finegates_engine.model import TextClassifier, iter_gated_layers
+from finegates_engine.schedule import Moment
+from finegates_engine.sparsity import removed_share
+
+if TYPE_CHECKING:
+    from finegates_engine.trainer import GateTrainer
+
+
+class FactorGates(StochasticGates):
+    """Gates that are a factor in [0, 1], kept in `logit`, 1 at first; learned once `pressed`."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__(sizes, noise_std=0.0)
+        nn.init.ones_(self.logit)
+        self.pressed = False
+
+    def value(self) -> Tensor:
+        """Values, (gates,), in [0, 1]."""
+        if self.fixed or not self.pressed:
+            return (~self.closed).to(self.logit.dtype)
+        return self.logit.masked_fill(self.closed, 0)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """The same: there is no noise."""
+        return self.value()
+
+
+class GroupLasso(GateMethod):
+    """Group lasso on rows and columns (Wen et al. 2016, arXiv 1608.03665), on frozen weights.
+
+    The norm of a group under its gate z is z times the norm of its weights, so that the proximal
+    step takes a constant off each gate, in proportion to that norm. It is taken after each step
+    of the learning phase, as long as fewer gates than the schedule's target are 0. Then gates are
+    fixed in the order of their factors; those that stay are 1 again, without the shrinkage.
+    """
+
+    shrinkage: Tensor
+
+    def prepare(self, model: TextClassifier) -> None:
+        """Gates that are factors."""
+        super().prepare(model)
+        assert model.gates is not None
+        model.gates = FactorGates(model.gates.sizes)
+
+    def start(self, model: TextClassifier, rows: TrainingRows) -> None:
+        """Norms of the groups over their mean, (gates,)."""
+        squares = {(i, role): effective_weight(la) ** 2 for i, role, la in iter_gated_layers(model)}
+        norms = removed_norms(model, squares)
+        self.shrinkage = norms / norms.mean()
+
+    def rates(self) -> dict[str, float]:
+        """Its gates need a higher rate: they travel from 1 to 0."""
+        return super().rates() | {"gates": self.options["rate"]}
+
+    def begin_step(self, trainer: "GateTrainer", now: Moment, before: Moment | None) -> None:
+        """Gates are open until they are pressed."""
+        gates = trainer.classifier.gates
+        assert isinstance(gates, FactorGates)
+        gates.pressed = now.phase == "learn"
+        super().begin_step(trainer, now, before)
+
+    @torch.no_grad()
+    def end_step(self, trainer: "GateTrainer") -> None:
+        """The proximal step, and back into [0, 1]."""
+        gates = trainer.classifier.gates
+        if trainer.now.phase != "learn" or gates is None or gates.fixed:
+            return
+        assert self.plan is not None
+        if removed_share(gates, self.plan, gates.logit == 0) < trainer.now.target:
+            step = self.options["strength"] * self.rates()["gates"]
+            gates.logit.sub_(step * self.shrinkage.to(gates.logit.device))
+        gates.logit.clamp_(0, 1)

@@ -1,0 +1,59 @@
+"""Movement pruning: scores learned through a straight-through mask of the best gates."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from finegates_engine.gates import StochasticGates
+from finegates_engine.methods.base import GateMethod
+from finegates_engine.model import TextClassifier
+from finegates_engine.schedule import Moment
+from finegates_engine.sparsity import closed_at_target
+
+if TYPE_CHECKING:
+    from finegates_engine.trainer import GateTrainer
+
+
+class TopGates(StochasticGates):
+    """Gates that are 0 where `masked` and 1 elsewhere; `logit` holds their scores, 0 at first.
+
+    The gradient of a score is that of its gate, whether it is masked or not.
+    """
+
+    masked: Tensor
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__(sizes, noise_std=0.0, hard=True)
+        nn.init.zeros_(self.logit)
+        self.register_buffer("masked", torch.zeros_like(self.closed), persistent=False)
+
+    def with_noise(self, noise: Tensor) -> Tensor:
+        """Values, (gates,); the noise is not used."""
+        value = (~self.masked).to(self.logit.dtype) + (self.logit - self.logit.detach())
+        return value.masked_fill(self.closed, 0)
+
+
+class Movement(GateMethod):
+    """Structured movement pruning (Sanh et al. 2020, arXiv 2005.07683; Lagunas et al. 2021).
+
+    A score falls while the gradient wants its gate smaller. The base weights stay frozen here:
+    what moves is the gate. The scores' order does not depend on their learning rate. The mask is
+    that of the rising target (`ramp`), after an open phase (`open_start`) that collects scores.
+    """
+
+    def prepare(self, model: TextClassifier) -> None:
+        """Gates with scores."""
+        super().prepare(model)
+        assert model.gates is not None
+        model.gates = TopGates(model.gates.sizes)
+
+    def begin_step(self, trainer: "GateTrainer", now: Moment, before: Moment | None) -> None:
+        """Masks the gates with the lowest scores."""
+        gates = trainer.classifier.gates
+        assert isinstance(gates, TopGates)
+        assert self.plan is not None
+        if now.phase == "learn" and not gates.fixed:
+            gates.masked.copy_(closed_at_target(gates, self.plan, now.target))
+        super().begin_step(trainer, now, before)
