@@ -150,8 +150,8 @@ def _section(task: str, comparison: Comparison, cells: Cells) -> str:
     name = metric.record.headline
     parts = [
         f"## {task}, {METRICS[name].label}",
-        f"First {comparison.base.task.max_train_samples:,} rows, {comparison.base.train.epochs:g} "
-        f"epochs, seeds {', '.join(map(str, comparison.seeds))}.",
+        f"First {comparison.base.task.max_train_samples:,} rows, epochs: "
+        f"{comparison.base.train.epochs:g}, seeds: {', '.join(map(str, comparison.seeds))}.",
         _curves(name, comparison, cells),
         f"FineGates less each method; **bold** where the interval excludes 0.\n\n"
         f"{_differences(name, comparison, cells)}",
@@ -202,16 +202,14 @@ def _findings(metric: str, comparison: Comparison, cells: Cells) -> list[str]:
 
 def _points(metric: str, cells: Cells) -> str:
     rows = []
-    levels = {"finegates, nothing removed": cells.get("finegates", {}).get(0.0, [])}
-    levels |= {name: cells.get(name, {}).get(0.0, []) for name in METHODS}
-    for name, runs in levels.items():
+    for name, spec in METHODS.items():
+        runs = cells.get(name, {}).get(0.0, [])
         if not runs:
             continue
-        label = METHODS[name].label if name in METHODS else name
         memory = max(run.record.costs.peak_memory_bytes or 0 for run in runs) / GIB
         rows.append(
             [
-                label,
+                spec.label,
                 _shown(_interval(metric, runs)),
                 f"{sum(runs[0].record.costs.trained_parameters.values()):,}",
                 f"{_mean(lambda run: run.record.costs.seconds_total, runs):.0f}",

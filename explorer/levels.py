@@ -1,4 +1,4 @@
-"""What the trade-off page says: which curves, their words, the finding, the table. No Streamlit."""
+"""The curves of the trade-off: which are shown, their points and words, the table. No Streamlit."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,33 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explorer.numbers import points_text, range_text, value_text
+from explorer.numbers import range_text, value_text
 from explorer.theme import METHODS, method_style
 from finegates_engine.analysis import Interval
 from finegates_engine.ladder import RUNGS
-from finegates_engine.metrics import METRICS
 from finegates_engine.tradeoff import (
-    ZERO,
     Quantity,
     is_baseline,
     missing_levels,
     pareto_front,
     quantity,
     representative,
-    share_words,
 )
 
 SHOWN = 6
 """Curves shown before anyone chooses."""
-
-_HALF = (0.45, 0.55)
-_NOUNS = {
-    "target": "of what was asked for",
-    "gate_sparsity": "of the gates",
-    "removed_weight_fraction": "of the gated weights",
-    "folded_encoder_fraction": "of the encoder",
-    "removed_model_fraction": "of the model",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +67,22 @@ def default_curves(levels: pd.DataFrame) -> list[int]:
     own["plain"] = own["variant"] == ""
     ranked = own.sort_values(["plain", "count", "score"], ascending=False)
     best = ranked.groupby(["method", "strategy"], sort=False).head(1)
+    best = best[~_inside_another(levels).reindex(best.index)]
     known = {name: place for place, name in enumerate(METHODS)}
     place = best["method"].map(lambda name: known.get(name, len(known)))
     first = best.assign(place=place).sort_values(["place", "plain"], ascending=[True, False])
     return sorted(int(str(curve)) for curve in first.index[:SHOWN])
+
+
+def _inside_another(levels: pd.DataFrame) -> "pd.Series[bool]":
+    """Curve -> whether a path holds all its runs: it is that path's beginning, no curve more."""
+    runs = levels.explode("run_ids").groupby(["strategy", "curve"])["run_ids"].agg(set)
+    paths = list(runs["path"]) if "path" in runs.index else []
+    inside = {
+        curve: strategy == "independent" and any(own <= path for path in paths)
+        for (strategy, curve), own in runs.items()
+    }
+    return pd.Series(inside, dtype=bool)
 
 
 def build_curves(
@@ -183,89 +183,6 @@ def hover_text(level: Mapping[Any, Any], y: str, interval: Interval | None) -> s
     count = level["seeds"]
     lines.append("1 seed: interval over rows only" if count == 1 else f"{count} seeds")
     return "<br>".join(lines)
-
-
-def headline_level(levels: pd.DataFrame, x: str, y: str) -> int | None:
-    """Index of the level that the title speaks of: about half removed, by the most seeds."""
-    shown = levels[~is_baseline(levels) & (levels["folded_encoder_fraction"] > ZERO)]
-    shown = shown[~shown["method"].map(lambda name: method_style(name).control)]
-    shown = shown[shown[y].notna() & shown[x].notna()]
-    if shown.empty:
-        return None
-    share = shown["folded_encoder_fraction"]
-    near = shown[share.between(*_HALF)]
-    if near.empty:
-        near = shown[(share - 0.5).abs() == (share - 0.5).abs().min()]
-    ranked = near.assign(plain=near["variant"] == "").sort_values(
-        ["plain", "seeds", y], ascending=[False, False, quantity(y).better == "lower"]
-    )
-    return int(str(ranked.index[0]))
-
-
-def reference_level(levels: pd.DataFrame, level: "pd.Series[Any]") -> int | None:
-    """Index of what a level is compared with: nothing removed, of its own curve or method."""
-    zero = levels[levels["folded_encoder_fraction"] <= ZERO]
-    zero = zero[(zero["task"] == level["task"]) & (zero["backbone"] == level["backbone"])]
-    for chosen in (
-        zero[zero["curve"] == level["curve"]],
-        zero[(zero["method"] == level["method"]) & (zero["variant"] == "")],
-        zero[is_baseline(levels).reindex(zero.index)],
-    ):
-        if not chosen.empty:
-            return int(str(chosen.sort_values("seeds", ascending=False).index[0]))
-    return None
-
-
-def finding(
-    level: "pd.Series[Any] | None",
-    reference: "pd.Series[Any] | None",
-    difference: Interval | str | None,
-    x: str,
-    y: str,
-) -> tuple[str, str]:
-    """(title, subtitle) of the figure: what is found, with what it is compared."""
-    what, of = quantity(y), _NOUNS.get(x, _NOUNS["folded_encoder_fraction"])
-    if level is None:
-        return f"{what.label} against {quantity(x).label.lower()}", ""
-    share = level[x] if x in _NOUNS else level["folded_encoder_fraction"]
-    removed = f"{share_words(share)} {of}"
-    who = curve_label(level)
-    if reference is None:
-        return (
-            f"{removed} gone: {what.label} {value_text(level[y], what)}",
-            f"{who}. There is no run with nothing removed to compare with.",
-        )
-    if not y.startswith("metrics."):
-        value, before = value_text(level[y], what), value_text(reference[y], what)
-        return f"{what.label}: {value} with {removed.lower()} gone, {before} with all kept", who
-    return _score_finding(level, reference, difference, removed, who, y)
-
-
-def _score_finding(
-    level: "pd.Series[Any]",
-    reference: "pd.Series[Any]",
-    difference: Interval | str | None,
-    removed: str,
-    who: str,
-    y: str,
-) -> tuple[str, str]:
-    spec = METRICS[y.split(".", 2)[2]]
-    sign = -1 if spec.better == "higher" else 1
-    cost = sign * (level[y] - reference[y]) / spec.point
-    label = spec.label.lower() if spec.label.istitle() and " " not in spec.label else spec.label
-    title = f"{removed} goes for {points_text(cost)} of {label}"
-    if cost <= 0:
-        title = f"{removed} goes without a loss of {label}"
-    same = reference["method"] == level["method"]
-    compared = f"{who}: {level[y]:.3f} against {reference[y]:.3f} "
-    compared += "with nothing removed" if same else f"of {curve_label(reference)}"
-    if not isinstance(difference, Interval):
-        return title, f"{compared}."
-    low, high = sorted(sign * v / spec.point for v in (difference.low, difference.high))
-    seeds = "one seed, rows only" if difference.seeds == 1 else f"{difference.seeds} seeds"
-    clear = "" if difference.excludes_zero else ", which contains 0"
-    interval = f"cost {points_text(cost)}, 95% interval {range_text(low, high)} ({seeds}){clear}"
-    return title, f"{compared}; {interval}."
 
 
 def level_table(

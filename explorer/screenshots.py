@@ -114,7 +114,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copytree(arguments.store, Path(folder) / "runs"))
+        name = Path(arguments.store).resolve().name
+        copy = Path(shutil.copytree(arguments.store, Path(folder) / name))
         with serving(copy) as address, chromium() as browser:
             for scheme in SCHEMES:
                 for size, (width, height) in SIZES.items():

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from explorer import intervals, levels, loaders, parts, selection
+from explorer import findings, intervals, latencies, levels, loaders, parts, selection
 from explorer.figures.trade_off import trade_off_figure
 from explorer.glossary import explain
 from explorer.numbers import plural
@@ -20,19 +20,38 @@ after a pause: the curves are there at once, their bands as they are known."""
 _STRATEGIES = {"all": "Both", "independent": "Independent runs", "path": "Paths"}
 
 
-def axes(rows: pd.DataFrame) -> tuple[str, str]:
-    """Choice of what goes across and up: columns of the levels."""
+def axes(store: loaders.Store, rows: pd.DataFrame) -> tuple[str, str, pd.DataFrame]:
+    """Choice of what goes across and up: columns of the levels; and the rows with both."""
+    timed = list(rows.loc[rows["has_timings"], "run_id"].unique())
+    clock = ["latency_ms"] if timed else []
     rungs, scores = quantities(rows, kind="rungs"), quantities(rows, kind="scores")
     own = f"metrics.{rows['split'].iloc[0]}.{rows['metric'].iloc[0]}"
-    upward = [*scores, *quantities(rows, kind="costs")]
+    upward = [*scores, *clock, *quantities(rows, kind="costs")]
     words = {"format_func": lambda column: quantity(column).label}
+    default = "folded_encoder_fraction"
     with st.popover("Axes", icon=":material/straighten:"):
-        x = selection.pick(
-            "x", "Across", rungs, default="folded_encoder_fraction", help=explain("target"), **words
-        )
+        x = selection.pick("x", "Across", [*rungs, *clock], default=default, **words)
         y = selection.pick("y", "Up", upward, default=own if own in upward else upward[0], **words)
         st.caption(f"{quantity(x).label}: {explain(x)}")
-    return x, y
+        if "latency_ms" in (x, y):
+            rows = _timed(store, rows, timed)
+    return x, y, rows
+
+
+def _timed(store: loaders.Store, rows: pd.DataFrame, timed: list[str]) -> pd.DataFrame:
+    times = latencies.stored_times(store, timed)
+    if not times:
+        st.caption("The stored timings have no passing certificate, so none is shown.")
+        return latencies.with_latency(rows, {})
+    passport = selection.pick(
+        "timed",
+        "Timed with",
+        list(times),
+        default=next(iter(times)),
+        code=lambda one: one.code,
+        format_func=lambda one: one.label,
+    )
+    return latencies.with_latency(rows, times[passport])
 
 
 def curves(of_task: pd.DataFrame) -> pd.DataFrame:
@@ -129,18 +148,18 @@ def _words(
     *,
     compute: bool,
 ) -> tuple[str, str]:
-    found = levels.headline_level(shown, x, y)
+    found = findings.headline_level(shown, x, y)
     if found is None:
-        return levels.finding(None, None, None, x, y)
-    level, against = shown.loc[found], levels.reference_level(shown, shown.loc[found])
+        return findings.finding(None, None, None, x, y)
+    level, against = shown.loc[found], findings.reference_level(shown, shown.loc[found])
     if against is None:
-        return levels.finding(level, None, None, x, y)
+        return findings.finding(level, None, None, x, y)
     reference, difference = shown.loc[against], None
     if metric:
         difference = intervals.difference(
             store, metric, split, level["run_ids"], reference["run_ids"], compute=compute
         )
-    return levels.finding(level, reference, difference, x, y)
+    return findings.finding(level, reference, difference, x, y)
 
 
 def _select(points: list[dict[str, Any]]) -> None:

@@ -35,7 +35,13 @@ from finegates_engine.folded import load_model
 from finegates_engine.folded.classifier import WEIGHTS_FILE
 from finegates_engine.model import TextClassifier
 from finegates_engine.model_card import CardFacts, base_licence, model_card
-from finegates_engine.onnx_export import ONNX_FILE, check_onnx, export_onnx, predict_onnx
+from finegates_engine.onnx_export import (
+    ONNX_FILE,
+    check_onnx,
+    export_onnx,
+    onnx_options,
+    predict_onnx,
+)
 from finegates_engine.parity import (
     Certificate,
     problems,
@@ -43,7 +49,7 @@ from finegates_engine.parity import (
     with_onnx,
     with_transformers,
 )
-from finegates_engine.prune import CompiledRun, compile_run
+from finegates_engine.prune import CompiledRun, compile_run, fold_model
 from finegates_engine.sparsity import encoder_shape
 from finegates_engine.stored_run import StoredRun
 from finegates_engine.timings import TimingFile, fold_hash, read_timings
@@ -111,7 +117,7 @@ def prune_run(
     if not certificate.passed:
         keep(certificate)
         raise _failed(certificate)
-    with _workplace(target, force=force) as folder, _said(target):
+    with _workplace(target, force=force) as folder, said_plainly(target or folder):
         forms = _Forms(compiled, data, gated, backbone, folder, lasting=target is not None)
         full, stored = forms.certified(certificate, options, keep, tell)
         timings = _timings(run, full, tell)
@@ -152,7 +158,7 @@ class _Forms:
                 write_folded(self.folder, self.compiled, self.data.labels)
             if options.onnx and full.passed:
                 tell("Exporting to ONNX, and comparing it in ONNX Runtime")
-                full = self._onnx(full)
+                full = self._onnx(full, options.fold)
             if not full.passed:
                 raise _failed(full)
         except Exception:
@@ -188,9 +194,9 @@ class _Forms:
         stored = encoder_weights_in(loaded) / encoder_shape(gated).encoder_weights
         return with_transformers(certificate, parity), stored
 
-    def _onnx(self, certificate: Certificate) -> Certificate:
+    def _onnx(self, certificate: Certificate, fold: FoldOptions) -> Certificate:
         path = self.folder / ONNX_FILE
-        export_onnx(self.compiled.folded, path)
+        export_onnx(fold_model(self.compiled.gated, onnx_options(fold)), path)
         parity = parity_of(
             "onnx",
             lambda rows, pad_id: predict_onnx(path, rows, pad_id),
@@ -289,7 +295,3 @@ def _workplace(target: Path | None, *, force: bool) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _said(target: Path | None) -> contextlib.AbstractContextManager[None]:
-    return said_plainly(target if target is not None else Path(tempfile.gettempdir()))

@@ -59,8 +59,9 @@ from transformers import AutoTokenizer
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
 tokenizer = AutoTokenizer.from_pretrained(".")
 inputs = tokenizer({batch}, truncation=True, padding=True, return_tensors="np")
-read = [value.name for value in session.get_inputs()]
-(logits,) = session.run(["logits"], {{name: inputs[name].astype("int64") for name in read}})
+none = 0 * inputs["input_ids"]  # token types, where the tokenizer gives none
+names = [value.name for value in session.get_inputs()]
+(logits,) = session.run(["logits"], {{name: inputs.get(name, none) for name in names}})
 print(logits)
 ```"""
 

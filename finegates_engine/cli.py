@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from finegates_engine import ranks
+from finegates_engine.cli_bench import bench
+from finegates_engine.cli_explain import explain
 from finegates_engine.cli_options import apply_options, with_config_options
+from finegates_engine.cli_prune import prune
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
 from finegates_engine.errors import UserError
 from finegates_engine.presets import preset
@@ -207,6 +210,22 @@ def show(
         typer.echo(json.dumps(run_json(found), indent=1))
     else:
         print_run(found)
+
+
+for command in (prune, bench, explain):
+    app.command()(_said_plainly(command))
+
+
+@app.command()
+@_said_plainly
+def methods(as_json: JsonOption = False) -> None:
+    """List the methods that a sweep knows, with their citation and options."""
+    from finegates_engine.cli_methods import methods_json, print_methods
+
+    if as_json:
+        typer.echo(methods_json())
+    else:
+        print_methods()
 
 
 @app.command()

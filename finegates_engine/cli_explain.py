@@ -202,7 +202,7 @@ def _limits(found: Explanation) -> list[str]:
 def _trials_table(trials: list[Trial]) -> Table:
     table = make_table("Change", "As fast as now,\n95% interval ", "How")
     table.columns[0].justify = table.columns[2].justify = "left"
-    table.columns[0].max_width, table.columns[2].max_width = 42, 30
+    table.columns[0].max_width, table.columns[2].max_width = 38, 26
     for trial in trials:
         per = " a row" if trial.per == "row" else ""
         table.add_row(f"{trial.what} ", f"{speedup_text(trial.gain)}{per} ", trial.how)

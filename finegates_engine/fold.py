@@ -28,8 +28,9 @@ from finegates_engine.stored_matrix import (
 
 ROUND_TO = (1, 8, 16, 32)
 
-HEAD_MULTIPLE = 8
-"""Widths of heads in attention are multiples of this, or the dense width."""
+HEAD_MULTIPLE, LEAST_HEAD = 8, 16
+"""Widths of heads in attention are multiples of the first and at least the second, or the dense
+width: attention over heads of 8 dimensions takes longer than over 16."""
 
 TAKE_MACS = 46
 """What picking one dimension of a token costs, in multiply-accumulates of a matrix product."""
@@ -129,7 +130,7 @@ class _AttentionPlan:
         query_key = [np.flatnonzero(kept.query_key[head]) for head in shared]
         value = [np.flatnonzero(kept.value[head]) for head in shared]
         widest = max((len(part) for part in (*query_key, *value)), default=0)
-        width = min(shape.head_size, rounded_up(max(widest, 1), HEAD_MULTIPLE))
+        width = min(shape.head_size, max(LEAST_HEAD, rounded_up(widest, HEAD_MULTIPLE)))
         served = [shared.index(head // group) for head in heads]
         rows = [len(q) + len(v) for q, v in zip(query_key, value, strict=True)]
         ragged = sum(rows) + sum(rows[index] for index in served)
@@ -178,7 +179,7 @@ class _AttentionPlan:
         """Rows in the order of `slots` (-1: zeros), or spread to it after the product."""
         if (slots >= 0).all():  # every head fills its width: the rows lie in order already
             return gathered(StoredMatrix(weight, bias), columns, self.round_to)
-        rows = min(rounded_up(len(weight) + 1, self.round_to), len(slots))  # the last one: zeros
+        rows = min(rounded_up(len(weight) + 1, self.round_to), len(slots))  # zeros for -1 last
         slots = np.where(slots < 0, len(weight), slots)
         weight, bias = filled_up(weight, rows), filled_up(bias, rows)
         if self.spread:

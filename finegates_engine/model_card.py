@@ -202,10 +202,11 @@ def _latency(facts: CardFacts) -> str:
         machine = plain(file.machine.accelerator or file.machine.cpu or file.machine.platform)
         for cell in file.cells:
             setting, speedup = cell.setting, cell.speedup
+            threads = "1 thread" if setting.threads == 1 else f"{setting.threads} threads"
             rows.append(
                 (
                     machine,
-                    f"{setting.backend}, {setting.precision}, {setting.threads} threads",
+                    f"{setting.backend}, {setting.precision}, {threads}",
                     f"{setting.batch} x {setting.tokens}",
                     f"{1e3 * cell.variants[DENSE].latency.median:.3g}",
                     f"{1e3 * cell.variants[PRUNED].latency.median:.3g}",
@@ -284,11 +285,9 @@ def _limits(facts: CardFacts) -> str:
     record, labels = facts.run.record, facts.task.labels
     base = plain(record.identity.base_weights)
     classes = "" if labels is None else f" Its classes: {', '.join(map(plain, labels))}."
-    licence = (
-        f"The licence of {base} is `{facts.licence}`"
-        if facts.licence
-        else f"The licence of {base} is not in its files: look it up before you pass this on"
-    )
+    licence = f"The licence of {base} is `{facts.licence}`"
+    if facts.licence is None:
+        licence = f"The licence of {base} is not in its files: look it up before you pass this on"
     return (
         "## Limits\n\n"
         f"- It answers this one question: {plain(facts.task.sentence)}{classes}\n"

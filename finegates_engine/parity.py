@@ -84,7 +84,8 @@ class Certificate:
     """The folded model in torch, fp32."""
 
     onnx: Parity | None = None
-    """The same model in ONNX Runtime. None: not exported."""
+    """The folded model in ONNX Runtime, laid out as is fast there where the options leave that
+    open. None: not exported."""
 
     transformers: Parity | None = None
     """The form that transformers loads by itself, with a narrower FFN. None: not made."""

@@ -8,6 +8,10 @@ of the plain model's time is Python, dispatch, and what lies between functions.
 
 Where the CPU's thread does all the work, shares are of its own time, which other processes on a
 busy machine do not lengthen. Whole times are the wall's.
+
+Held against a model that leaves attention out (MiniLM, 60% removed, one thread), its part was right
+to 4% at 1 x 64 tokens and to 1% at 8 x 64. The activation's was off by up to a third of itself, 2%
+of the call: leaving it out also spares memory that others pay for.
 """
 
 import dataclasses
@@ -69,13 +73,12 @@ class PartTimer(TorchFunctionMode):
         spent = self._clock() - begun
         part = _NAMED.get(getattr(func, "__name__", ""))
         if part is None:
-            part = next((self._known[id(v)] for v in args if id(v) in self._known), None)
+            values = (*args, *kwargs.values())
+            part = next((self._known[id(v)] for v in values if id(v) in self._known), None)
             if part is not None:
                 self._last = part
             else:
                 part = _AFTER.get(self._last, "elementwise")
-        elif part == "norm":
-            self._last = part
         self.seconds[part] += spent
         return result
 

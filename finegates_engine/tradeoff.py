@@ -78,7 +78,7 @@ def quantities(rows: pd.DataFrame, *, kind: Literal["rungs", "scores", "costs"])
     if kind == "rungs":
         names = list(RUNGS)
     elif kind == "costs":
-        names = ["latency_ms", *_COSTS]
+        names = list(_COSTS)
     else:
         names = [str(name) for name in rows.columns if str(name).startswith("metrics.")]
     return [name for name in names if name in rows.columns and rows[name].notna().any()]

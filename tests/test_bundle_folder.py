@@ -46,12 +46,13 @@ def test_empty_folder_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
 def test_nothing_is_left_after_an_error(tmp_path: Path, error: BaseException) -> None:
-    with (
-        pytest.raises(type(error)),
-        new_folder(tmp_path / "a" / "b" / "bundle", force=False) as folder,
-    ):
-        (folder / "file").write_text("half")
-        raise error
+    def write_half() -> None:
+        with new_folder(tmp_path / "a" / "b" / "bundle", force=False) as folder:
+            (folder / "file").write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
     assert names_in(tmp_path) == []
 
 
@@ -61,7 +62,7 @@ def test_older_bundle_stays_after_an_error_and_goes_with_force(tmp_path: Path) -
     with pytest.raises(RuntimeError), new_folder(target, force=True):
         raise RuntimeError
     assert (target / "sub" / "file.txt").read_text() == "old"
-    with pytest.raises(UserError, match="is a bundle already.*--force"):
+    with pytest.raises(UserError, match=r"is a bundle already.*--force"):
         write(target, "new")
     (target / "sub" / "__pycache__").mkdir()
     (target / "sub" / "__pycache__" / "x.pyc").write_bytes(b"")

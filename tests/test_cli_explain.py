@@ -1,20 +1,27 @@
-"""finegates explain: bad input is refused before anything is built; tables say what was measured."""
+"""finegates explain: bad input is refused before anything is built; tables say what was found."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from explanations import explanation, half, trial, with_trials
+from explanations import explanation, trial, with_trials
 from rich.console import Console
 from run_examples import make_config, make_result
 from timing_examples import certified_run
 from typer.testing import CliRunner
 
 from finegates_engine import cli_explain
-from finegates_engine.cli_explain import explain, explanation_json, print_explanation
+from finegates_engine.cli_explain import (
+    _parts_table,
+    _trials_table,
+    explain,
+    explanation_json,
+    print_explanation,
+)
 from finegates_engine.errors import UserError
 from finegates_engine.explanation import Explanation
 from finegates_engine.runs import RunStore
@@ -111,20 +118,10 @@ def test_changes_with_and_without_gain_are_told_apart(monkeypatch) -> None:
     assert "Not tried, onnx: pass --onnx." in text
 
 
-def test_tables_are_at_most_a_hundred_columns_wide(monkeypatch) -> None:
-    monkeypatch.setattr(cli_explain, "make_table", make_wide := _tables(cli_explain.make_table))
+def test_tables_are_at_most_a_hundred_columns_wide() -> None:
     long = trial("x", 123.4, 122.2, what="The same rows in heads kept or gone whole", per="row")
     long = dataclasses.replace(long, how="prune again with --residual gather")
-    found = dataclasses.replace(explanation(work={"qkv": half()}), trials=(long,))
-    printed(found, monkeypatch)
-    for table in make_wide.made:
-        assert Console(width=300).measure(table).maximum <= 100
-
-
-class _tables:  # noqa: N801
-    def __init__(self, make: Any) -> None:
-        self.make, self.made = make, []
-
-    def __call__(self, *titles: str) -> Any:
-        self.made.append(self.make(*titles))
-        return self.made[-1]
+    for table in (_parts_table(explanation()), _trials_table([long])):
+        console = Console(width=200, record=True, file=io.StringIO())
+        console.print(table)
+        assert max(len(line.rstrip()) for line in console.export_text().splitlines()) <= 100

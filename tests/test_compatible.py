@@ -119,7 +119,9 @@ def test_gated_model_is_left_as_it_was(tmp_path: Path) -> None:
 
 def test_mean_pooling_says_why_not_and_what_to_do() -> None:
     check_compatible("model", "a-run")
-    with pytest.raises(UserError, match=r"'a-run' averages over tokens.*train with --pooling model"):
+    with pytest.raises(
+        UserError, match=r"'a-run' averages over tokens.*train with --pooling model"
+    ):
         check_compatible("mean", "a-run")
     model, _ = gated_model()
     with pytest.raises(UserError, match="AutoModelForSequenceClassification has no such model"):

@@ -87,7 +87,7 @@ def test_known_timings_are_shown_with_machine_and_interval(tmp_path: Path) -> No
         cells=(make_cell(batch=1, tokens=64),),
     )
     card = model_card(dataclasses.replace(facts, timings={"f" * 16: file}))
-    assert "| Tiny CPU | torch, fp32, 1 threads | 1 x 64 |" in card
+    assert "| Tiny CPU | torch, fp32, 1 thread | 1 x 64 |" in card
     assert "x (1." in card
     assert "not measured: `finegates bench" not in card
 

@@ -1,4 +1,4 @@
-"""Changes apply where they differ, keep the outputs where they say so, and are called as they say."""
+"""Changes apply where they differ, keep outputs where they say so, and are called as they say."""
 
 import dataclasses
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_other_folds_of_the_run_have_its_outputs(compiled: CompiledRun) -> None:
     now = situation(compiled)
     expected = compiled.folded(*rows(2, 6))
     found = {change.name: change for change in what_if._other_folds(now)}
-    assert {"round_to 1", "heads padded"} <= set(found)
+    assert {"round_to 1", "heads spread"} <= set(found)  # padded is its own layout
     for change in found.values():
         assert change.same_outputs
         torch.testing.assert_close(change.call(), expected, atol=1e-5, rtol=0)

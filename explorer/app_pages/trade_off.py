@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer import loaders, parts, selection, trade_off_view
+from finegates_engine.tradeoff import curve_levels
 
 store = loaders.current()
 listing = parts.question("How much can I remove?", store)
@@ -12,8 +13,9 @@ selection.run_id(listing.frame)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     task = parts.pick_task(listing.frame)
     rows = everything.rows[everything.rows["task"] == task]
-    x, y = trade_off_view.axes(rows)
-    shown = trade_off_view.curves(everything.levels[everything.levels["task"] == task])
+    x, y, rows = trade_off_view.axes(store, rows)
+    of_task = everything.levels[everything.levels["task"] == task]
+    shown = trade_off_view.curves(of_task if "latency_ms" not in (x, y) else curve_levels(rows))
 
 if shown.empty:
     st.info("No curve is chosen. Choose some under Curves.", icon=":material/filter_list:")

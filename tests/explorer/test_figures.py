@@ -113,6 +113,14 @@ def test_selected_run_has_a_ring_of_its_own(curves):
     assert list(ring.x) == [curves[-1].levels["x"].iloc[0]]
 
 
+def test_rings_are_the_pareto_front_of_what_is_shown(curves):
+    figure = trade_off_figure(curves, quantity(X), quantity(Y))
+    ring = next(t for t in figure.data if t.name == "Pareto front")
+    points = [(p["x"], p["y"]) for c in curves for p in c.levels.to_dict("records")]
+    best = [p for p in points if not any(o != p and o[0] >= p[0] and o[1] >= p[1] for o in points)]
+    assert sorted(zip(ring.x, ring.y, strict=True)) == sorted(best)
+
+
 def test_level_out_of_reach_is_named_at_the_curves_end(curves):
     figure = trade_off_figure(curves, quantity(X), quantity(Y))
     named = [text for text in notes(figure) if "attention only" in text.replace("<br>", " ")]

@@ -170,3 +170,25 @@ def test_opening_imports_no_torch(full):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip().endswith("[]"), done.stderr
+
+
+def test_latency_is_offered_where_runs_were_timed(full, open_app, monkeypatch):
+    from explorer import latencies
+    from finegates_engine.timings import Setting
+
+    assert "latency_ms" not in open_app(full).selectbox(key="pick:y").options
+    runs = RunStore(full).frame()
+    place = latencies.Passport("f" * 16, "Tiny CPU", Setting(batch=1, tokens=64))
+    times = {name: 10.0 - number / 10 for number, name in enumerate(runs["run_id"])}
+    monkeypatch.setattr(latencies, "stored_times", lambda store, timed: {place: times})
+    from explorer import trade_off_view
+
+    real = trade_off_view.axes
+    timed = lambda store, rows: real(store, rows.assign(has_timings=True))  # noqa: E731
+    monkeypatch.setattr(trade_off_view, "axes", timed)
+    app = open_app(full, y="latency_ms")
+    assert not app.exception
+    assert app.subheader[0].value.startswith("Latency")
+    assert app.selectbox(key="pick:timed").options == [
+        "batch 1 x 64 tokens, 1 thread, fp32, torch on Tiny CPU"
+    ]

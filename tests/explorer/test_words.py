@@ -1,0 +1,138 @@
+"""Sentences and choices computed from what is shown."""
+
+import pandas as pd
+import pytest
+from explorer_stores import full_results
+
+from explorer import findings, gate_words, levels
+from explorer.glossary import explain
+from explorer.numbers import points_text, range_text, value_text
+from explorer.parts import plain
+from finegates_engine.analysis import Interval
+from finegates_engine.ladder import RUNGS
+from finegates_engine.metrics import METRICS
+from finegates_engine.runs import RunStore
+from finegates_engine.tradeoff import curve_levels, quantity
+from finegates_engine.variants import curve_rows
+
+Y = "metrics.validation.accuracy"
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    store = RunStore(tmp_path_factory.mktemp("words"))
+    for result in full_results():
+        store.save(result)
+    every = curve_levels(curve_rows(store.frame()))
+    return every[every["task"] == "sst2"]
+
+
+def cost_of(points):
+    """Level and reference that differ by so many points."""
+    plain_level = {"method": "finegates", "strategy": "independent", "variant": "", "seeds": 3}
+    level = pd.Series(plain_level | {Y: 0.85 - points / 100, "folded_encoder_fraction": 0.5})
+    return level, pd.Series(plain_level | {Y: 0.85, "folded_encoder_fraction": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("points", "low", "high", "title"),
+    [
+        (1.2, 0.2, 2.2, "Half of the encoder goes for 1.2 points of accuracy"),
+        (-0.4, -1.0, 0.2, "Half of the encoder goes without a loss of accuracy"),
+        (-2.0, -3.0, -1.0, "Half of the encoder goes and accuracy is 2.0 points better"),
+    ],
+)
+def test_finding_says_the_cost_and_no_more_than_is_known(points, low, high, title):
+    level, reference = cost_of(points)
+    difference = Interval(-high / 100, -points / 100, -low / 100, 3, "rows and seeds")
+    said = findings.finding(level, reference, difference, "folded_encoder_fraction", Y)
+    assert said[0] == title
+    assert "(3 seeds)" in said[1]
+    assert ("contains 0" in said[1]) == (low < 0 < high)
+
+
+def test_headline_is_about_half_removed_by_finegates(shown):
+    level = shown.loc[findings.headline_level(shown, "folded_encoder_fraction", Y)]
+    assert level["method"] == "finegates"
+    assert level["variant"] == ""
+    assert 0.45 < level["folded_encoder_fraction"] < 0.55
+    against = shown.loc[findings.reference_level(shown, level)]
+    assert (against["curve"], against["folded_encoder_fraction"]) == (level["curve"], 0)
+
+
+def test_without_finegates_the_control_is_not_the_headline(shown):
+    controls = shown[shown["method"].isin(["random", "full"])]
+    assert findings.headline_level(controls, "folded_encoder_fraction", Y) is None
+    assert findings.finding(None, None, None, "target", Y)[0] == "Accuracy against target"
+
+
+def test_first_curves_are_each_methods_own_and_the_path(shown):
+    chosen = shown[shown["curve"].isin(levels.default_curves(shown))]
+    labels = {levels.curve_label(row) for _, row in chosen.groupby("curve").first().iterrows()}
+    assert labels == {"FineGates", "FineGates, path", "Full finetuning", "Random gates"}
+
+
+def test_start_of_a_path_is_not_a_curve_of_its_own(shown):
+    path = shown[shown["strategy"] == "path"]
+    start = path.head(1).assign(curve=99, strategy="independent")
+    assert levels.default_curves(pd.concat([path, start])) == path["curve"].unique().tolist()
+
+
+def test_codes_of_curves_are_different(shown):
+    first = [row for _, row in shown.groupby("curve").first().iterrows()]
+    codes = [levels.curve_code(row) for row in first]
+    assert len(set(codes)) == len(codes)
+
+
+def test_table_has_a_row_a_level_and_names_what_is_out_of_reach(shown):
+    table = levels.level_table(shown, Y, {})
+    assert len(table[table["Run"] != ""]) == len(shown)
+    gaps = table[table["Run"] == ""]
+    assert set(gaps["Curve"]) == {"FineGates, attention only"}
+    assert gaps["Note"].str.startswith("out of reach").all()
+
+
+def test_others_are_seeds_targets_and_tasks(tmp_path):
+    store = RunStore(tmp_path)
+    for result in full_results():
+        store.save(result)
+    rows = curve_rows(store.frame())
+    plain_rows = rows[(rows["variant"] == "") & (rows["method"] == "finegates")]
+    own = plain_rows[(plain_rows["task"] == "sst2") & (plain_rows["target"] == 0.5)]
+    run = own[(own["seed"] == 0) & (own["strategy"] == "independent")]["run_id"].iloc[0]
+    found = gate_words.others(rows, run)
+    assert list(found.seeds.values()) == ["Seed 1", "Seed 2"]
+    assert list(found.targets.values()) == ["Target 30%", "Target 70%"]
+    assert list(found.tasks.values()) == ["Task STS-B"]
+    assert run not in found.all
+
+
+def test_everything_that_can_be_plotted_has_an_explanation():
+    for term in (*RUNGS, *METRICS):
+        assert len(explain(term)) > 20
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("folded_encoder_fraction", 0.5, "50.0%"),
+        ("macs_per_token", 5.46e6, "5.5M"),
+        ("seconds_total", 143.8, "2 min"),
+        ("latency_ms", 10.26, "10.3 ms"),
+        (Y, 0.8376, "0.838"),
+        (Y, float("nan"), "-"),
+    ],
+)
+def test_values_have_units_and_sensible_digits(column, value, text):
+    assert value_text(value, quantity(column)) == text
+
+
+def test_points_and_ranges_have_a_real_minus():
+    assert points_text(-1.25) == "\u22121.2 points"
+    assert range_text(-0.4, 2.3) == "\u22120.4 to 2.3"
+    assert range_text(-0.01, 0.0) == "0.0 to 0.0"
+
+
+def test_markup_in_text_is_shown_as_it_is():
+    shown = plain("<b>*x*</b> [a](http://b) $y$ :smile: `z`")
+    assert all(f"\\{mark}" in shown for mark in "<*[($:`")
