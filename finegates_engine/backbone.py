@@ -56,7 +56,7 @@ def local_folder(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
+        patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
         return Path(snapshot_download(resolved, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(

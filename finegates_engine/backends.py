@@ -93,6 +93,7 @@ def onnx_call(path: Path, model: nn.Module, inputs: tuple[Tensor, Tensor], threa
     ids, mask = inputs
     session = onnx_session(path, threads)
     feeds = {"input_ids": ids.cpu().numpy(), "attention_mask": mask.cpu().numpy()}
+    feeds["token_type_ids"] = np.zeros_like(feeds["input_ids"])
     try:
         found = session(feeds)
     except Exception as error:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,7 +39,7 @@ from finegates_engine.timings import (
 )
 
 if TYPE_CHECKING:
-    from finegates_engine.timing_cells import Contenders, Outcome
+    from finegates_engine.timing_cells import Outcome
 
 MATMUL_TOKENS = 64
 """Vectors that a matrix is multiplied with at once in --matmul."""
@@ -107,45 +108,6 @@ def find_run(store: RunStore, text: str) -> StoredRun:
     return store.load(text if RUN_ID.fullmatch(text) else store.resolve(text))
 
 
-def contenders(run: StoredRun, folder: Path) -> "Contenders":
-    """The models of a run that are timed, rebuilt from the store.
-
-    folder: the backbone's local files. What is timed is folded as the certificate says. Raises
-    UserError as `prune.compile_run` does, and where the certificate is that of another fold.
-    """
-    from finegates_engine.fold import FoldOptions
-    from finegates_engine.folding import folded_widths, macs_per_token
-    from finegates_engine.prune import compile_run, gated_blocks
-    from finegates_engine.sparsity import encoder_shape
-    from finegates_engine.timing_cells import Contenders
-
-    certificate = passing_certificate(run)
-    compiled = compile_run(run, folder, FoldOptions(**certificate.options))  # type: ignore[arg-type]
-    if compiled.kept_hash != certificate.kept_hash:
-        raise UserError(
-            f"Run {run.run_id!r} has a certificate of other kept indices than it folds to now. "
-            f"Make it again: finegates prune {run.run_id}"
-        )
-    shape = encoder_shape(compiled.gated)
-    masks = [
-        {role: matrix.masks() for role, matrix in block.items()}
-        for block in gated_blocks(compiled.gated)
-    ]
-    left, whole = folded_widths(shape, masks), folded_widths(shape, [{}] * shape.layers)
-
-    def mac_ratio(tokens: int) -> float:
-        # In the canonical form, without rounding: zeros that are multiplied are no saving.
-        dense = macs_per_token(shape, whole, tokens=tokens)
-        return dense / macs_per_token(shape, left, tokens=tokens)
-
-    return Contenders(
-        dense=compiled.dense,
-        pruned=compiled.folded,
-        transformers=compiled.plain,
-        mac_ratio=mac_ratio,
-    )
-
-
 def _bench_run(
     store: RunStore, run: StoredRun, choices: Choices, *, as_json: bool, save: bool
 ) -> None:
@@ -187,6 +149,7 @@ def _measure(
     keep: "Callable[[Outcome], None]",
     commit: str | None,
 ) -> None:
+    from finegates_engine.certified import contenders
     from finegates_engine.timing_cells import CellTimer, settings_of, time_cells
 
     settings = settings_of(
@@ -197,8 +160,9 @@ def _measure(
         batches=choices.batches,
         tokens=choices.tokens,
     )
-    with _bar(len(settings), "Building the models") as bar:
-        timer = CellTimer(contenders(run, folder), token_stream(run, folder), commit=commit)
+    with _bar(len(settings), "Building the models") as bar, TemporaryDirectory() as scratch:
+        models = contenders(run, folder, Path(scratch))
+        timer = CellTimer(models, token_stream(run, folder), commit=commit)
 
         def done(outcome: "Outcome") -> None:
             keep(outcome)

@@ -78,7 +78,8 @@ def explain(
 
 def _measure(run: StoredRun, setting: Setting, budget: float, *, onnx: bool) -> Explanation:
     from finegates_engine.backends import check_device
-    from finegates_engine.explain import as_certified, explain_run
+    from finegates_engine.certified import as_certified
+    from finegates_engine.explain import explain_run
 
     check_device(setting.device)
     folder = local_folder(run.config.model.backbone)

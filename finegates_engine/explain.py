@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,10 +16,10 @@ from finegates_engine.backends import (
     placed,
 )
 from finegates_engine.benchmark import Race, RaceLimits, RaceProgress, measuring, race
+from finegates_engine.certified import CertifiedRun
 from finegates_engine.environment import collect_environment
 from finegates_engine.errors import UserError
 from finegates_engine.explanation import Explanation, Trial, combine
-from finegates_engine.fold import FoldOptions
 from finegates_engine.folded import FoldedClassifier
 from finegates_engine.latency import LEAST_ROUNDS, efficiency, speedup
 from finegates_engine.part_counts import layer_forms, mac_ratio, part_work
@@ -31,10 +30,9 @@ from finegates_engine.part_times import (
     skeleton_of,
     split_up,
 )
-from finegates_engine.prune import CompiledRun, compile_run
-from finegates_engine.stored_run import StoredRun
+from finegates_engine.prune import CompiledRun
 from finegates_engine.timing_inputs import TokenStream
-from finegates_engine.timings import DENSE, PRUNED, Setting, passing_certificate, this_machine
+from finegates_engine.timings import DENSE, PRUNED, Setting, this_machine
 from finegates_engine.what_if import Change, Situation, changes, onnx_change
 
 DEFAULT_BUDGET = 40.0
@@ -47,31 +45,6 @@ _PARTS_SHARE = 0.5  # of the budget, for the parts; the rest is for changes
 _NOW = "now"
 
 Told = Callable[[str, RaceProgress], None]
-
-
-@dataclass(frozen=True)
-class CertifiedRun:
-    """A compiled run that is folded as its certificate says."""
-
-    compiled: CompiledRun
-    options: FoldOptions
-
-
-def as_certified(run: StoredRun, folder: Path) -> CertifiedRun:
-    """A run of the store, folded as it was certified. folder: the backbone's local files.
-
-    Raises UserError without a passing certificate, where it is that of other kept indices, and as
-    `prune.compile_run` does.
-    """
-    certificate = passing_certificate(run)
-    options = FoldOptions(**certificate.options)  # type: ignore[arg-type]
-    compiled = compile_run(run, folder, options)
-    if compiled.kept_hash != certificate.kept_hash:
-        raise UserError(
-            f"Run {run.run_id!r} has a certificate of other kept indices than it folds to now. "
-            f"Make it again: finegates prune {run.run_id}"
-        )
-    return CertifiedRun(compiled, options)
 
 
 def explain_run(

@@ -152,12 +152,12 @@ METHODS |= {
     "group-lasso": MethodSpec(
         label="Group lasso",
         source="Wen et al. 2016 (SSL), arXiv 1608.03665",
-        text="Gates shrunk by a proximal step in proportion to the norm of their rows and columns.",
+        text="Takes a constant off the norm of each gate's rows and columns after each step.",
         removes="rows and columns",
         learns_gates=True,
         options={
             "rate": OptionSpec(0.02, 0, 1, "learning rate of the gates"),
-            "strength": OptionSpec(1.0, 0, 1e3, "shrinkage of a step, over the learning rate"),
+            "strength": OptionSpec(1.0, 0, 1e3, "shrinkage over the learning phase, in mean norms"),
         },
     ),
     "svd": MethodSpec(

@@ -57,7 +57,7 @@ def test_bad_input_is_refused_before_anything_is_built(
     options: list[str], words: str, tmp_path: Path, tiny_backbone: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(cli_explain, "local_folder", lambda _: tiny_backbone)
-    monkeypatch.setattr("finegates_engine.explain.as_certified", lambda *_: pytest.fail("built"))
+    monkeypatch.setattr("finegates_engine.certified.as_certified", lambda *_: pytest.fail("built"))
     _, run = certified_run(tmp_path)
     done = invoke(run.run_id, "--store", tmp_path, *options)
     assert isinstance(done.exception, UserError)

@@ -8,8 +8,9 @@ from timing_examples import make_certificate
 from tiny_runs import places, tiny_run
 
 from finegates_engine.advice import gap_text
+from finegates_engine.certified import CertifiedRun, as_certified
 from finegates_engine.errors import UserError
-from finegates_engine.explain import CertifiedRun, as_certified, explain_run
+from finegates_engine.explain import explain_run
 from finegates_engine.explanation import EXPLANATION, SCALED
 from finegates_engine.fold import DEFAULT, FoldOptions
 from finegates_engine.parity import to_bytes

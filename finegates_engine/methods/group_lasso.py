@@ -1,4 +1,4 @@
-"""Group lasso on gates: each is shrunk by a step of the norm of what it scales."""
+"""Group lasso on gates: the norm of what each scales shrinks by a constant a step."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -16,6 +16,12 @@ from finegates_engine.sparsity import removed_share
 
 if TYPE_CHECKING:
     from finegates_engine.trainer import GateTrainer
+
+
+TIE = 1e-5
+"""Weight of the norms in the order of factors: far below a step of any factor."""
+
+TINY = 1e-12
 
 
 class FactorGates(StochasticGates):
@@ -40,13 +46,16 @@ class FactorGates(StochasticGates):
 class GroupLasso(GateMethod):
     """Group lasso on rows and columns (Wen et al. 2016, arXiv 1608.03665), on frozen weights.
 
-    The norm of a group under its gate z is z times the norm of its weights, so that the proximal
-    step takes a constant off each gate, in proportion to that norm. It is taken after each step
-    of the learning phase, as long as fewer gates than the schedule's target are 0. Then gates are
-    fixed in the order of their factors; those that stay are 1 again, without the shrinkage.
+    The norm of a group under its gate z is z times the norm of its weights. The proximal step
+    takes a constant off that norm, so that small groups are gone first unless the loss holds them.
+    It is taken after each step of the learning phase, as long as less than the schedule's target
+    is at 0; a group of mean norm that nothing holds would be gone after 1 / `strength` of the phase.
+    Then gates are fixed in the order of their factors, those at 0 in that of their norms; the ones
+    that stay are 1 again, without the shrinkage.
     """
 
-    shrinkage: Tensor
+    norms: Tensor
+    """Of the weights that each gate removes, (gates,)."""
 
     def prepare(self, model: TextClassifier) -> None:
         """Gates that are factors."""
@@ -55,10 +64,15 @@ class GroupLasso(GateMethod):
         model.gates = FactorGates(model.gates.sizes)
 
     def start(self, model: TextClassifier, rows: TrainingRows) -> None:
-        """Norms of the groups over their mean, (gates,)."""
+        """Takes the norms of the groups."""
         squares = {(i, role): effective_weight(la) ** 2 for i, role, la in iter_gated_layers(model)}
-        norms = removed_norms(model, squares)
-        self.shrinkage = norms / norms.mean()
+        self.norms = removed_norms(model, squares)
+
+    def importance(self, model: TextClassifier) -> Tensor:
+        """Factors; those that are equal in the order of their norms."""
+        assert model.gates is not None
+        norms = self.norms.to(model.gates.logit.device)
+        return model.gates.logit + TIE * norms / norms.max()
 
     def rates(self) -> dict[str, float]:
         """Its gates need a higher rate: they travel from 1 to 0."""
@@ -79,6 +93,8 @@ class GroupLasso(GateMethod):
             return
         assert self.plan is not None
         if removed_share(gates, self.plan, gates.logit == 0) < trainer.now.target:
-            step = self.options["strength"] * self.rates()["gates"]
-            gates.logit.sub_(step * self.shrinkage.to(gates.logit.device))
+            config, norms = self.config.gates, self.norms.to(gates.logit.device)
+            phase = (1 - config.open_start - config.finish) * trainer.state.max_steps
+            step = self.options["strength"] / max(1.0, phase)
+            gates.logit.sub_(step * norms.mean() / norms.clamp(min=TINY))
         gates.logit.clamp_(0, 1)
