@@ -22,10 +22,11 @@ from compare import base_values
 
 from finegates_engine.analysis import Interval, bootstrap_interval, paired_difference
 from finegates_engine.backbone import local_folder, weights_hash
-from finegates_engine.config import RunConfig, from_json, run_id
+from finegates_engine.config import RunConfig, from_json
 from finegates_engine.data import load_task
 from finegates_engine.errors import UserError, unknown
 from finegates_engine.files import write_atomic
+from finegates_engine.identity import run_id
 from finegates_engine.method_table import METHODS
 from finegates_engine.metrics import METRICS
 from finegates_engine.runs import RunStore

@@ -21,22 +21,23 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from finegates_engine.onnx_export import export_onnx, session
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from finegates_engine.backbone import local_folder
 from finegates_engine.benchmark import RaceLimits, race
+from finegates_engine.closing import closed_at_target
 from finegates_engine.errors import UserError
 from finegates_engine.fold import FoldOptions
 from finegates_engine.folded.layers import take
 from finegates_engine.folding import folded_widths, macs_per_token
 from finegates_engine.latency import Speedup, efficiency, speedup
 from finegates_engine.model import TextClassifier
+from finegates_engine.onnx_export import export_onnx, session
 from finegates_engine.prune import CompiledRun, compile_run, fold_model, gated_blocks
 from finegates_engine.runs import RunStore
-from finegates_engine.sparsity import closed_at_target, encoder_shape, plan_gates
+from finegates_engine.sparsity import encoder_shape, plan_gates
 from finegates_engine.stored_matrix import GatedMatrix
 from finegates_engine.stored_run import StoredRun
 

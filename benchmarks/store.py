@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from finegates_engine.config import GateConfig, RunConfig, run_id
+from finegates_engine.config import GateConfig, RunConfig
 from finegates_engine.environment import collect_environment
+from finegates_engine.identity import run_id
 from finegates_engine.ladder import EncoderShape, count_ladder
 from finegates_engine.results import Costs, Identity, RunResult
 from finegates_engine.run_index import INDEX_NAME

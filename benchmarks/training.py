@@ -78,10 +78,11 @@ def build(name: str, device: str) -> Any:
     from transformers import logging
 
     from finegates_engine.backbone import local_folder
+    from finegates_engine.closing import closed_at_target
     from finegates_engine.compact import compact
     from finegates_engine.config import GateConfig, ModelConfig
     from finegates_engine.model import add_gates, build_model
-    from finegates_engine.sparsity import closed_at_target, plan_gates
+    from finegates_engine.sparsity import plan_gates
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from finegates_engine.adapters import model_state, stored_adapter
 from finegates_engine.backbone import weights_hash as hash_of_weights
-from finegates_engine.config import RunConfig, run_id
+from finegates_engine.config import RunConfig
 from finegates_engine.data import TaskData, text_hashes
 from finegates_engine.environment import Environment, collect_environment
 from finegates_engine.errors import UserError
 from finegates_engine.files import write_atomic
+from finegates_engine.identity import run_id
 from finegates_engine.ladder import Ladder, count_ladder
 from finegates_engine.methods.svd import count_factored
 from finegates_engine.model import (

@@ -5,9 +5,7 @@ in the docs are made from it.
 """
 
 import dataclasses
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -23,9 +21,6 @@ from pydantic.dataclasses import dataclass
 
 from finegates_engine.errors import UserError
 from finegates_engine.method_options import Options, read_options
-
-NUMERICS_VERSION = 1
-"""Raised whenever the same config would train to other numbers."""
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -286,29 +281,3 @@ def explain(error: ValidationError) -> str:
         shown = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
         lines.append(f"{field}: {text[:1].lower()}{text[1:]}{shown}")
     return "\n".join(lines)
-
-
-def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
-    """Twelve hex digits that change with everything that changes the result of a run.
-
-    Where the data lie is not part of it, their content (`data_hash`) and the backbone's
-    (`weights_hash`) are. Display options (`history_frames`) are not either, nor is what only
-    later levels of a path use.
-    """
-    plain = to_json(config)
-    del plain["task"]["data"], plain["gates"]["history_frames"], plain["model"]["backbone"]
-    if not config.path:
-        del plain["train"]["path_epochs"], plain["train"]["path_rate"]
-    if not config.method_options:
-        del plain["method_options"]  # an option that is left out changes no id
-    hashes = {"data": data_hash, "weights": weights_hash}
-    identity = {"config": plain, **hashes, "numerics": NUMERICS_VERSION}
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def run_id(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
-    """A readable name that ends in the cell's hash: `mrpc-finegates-t0.40-s0-1a2b3c4d5e6f`."""
-    digest = cell_hash(config, data_hash=data_hash, weights_hash=weights_hash)
-    label = f"{config.method}-path" if config.path else config.method
-    return f"{config.task.name}-{label}-t{config.gates.target:.2f}-s{config.seed}-{digest}"

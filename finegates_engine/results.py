@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from finegates_engine.config import NUMERICS_VERSION, RunConfig
+from finegates_engine.config import RunConfig
 from finegates_engine.environment import Environment
 from finegates_engine.folding import EncoderShape
+from finegates_engine.identity import NUMERICS_VERSION
 from finegates_engine.ladder import Ladder
 
 SCHEMA_VERSION: Final = 1
@@ -69,7 +70,7 @@ class Identity:
     """Hub id of the backbone (or its folder's name), for loading the base weights again."""
 
     numerics_version: int = NUMERICS_VERSION
-    """`config.NUMERICS_VERSION` at the time of the run."""
+    """`identity.NUMERICS_VERSION` at the time of the run."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

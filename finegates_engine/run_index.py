@@ -200,7 +200,12 @@ def _flat_config(config: RunConfig) -> dict[str, Any]:
             flat |= {f"{part}.{name}": value for name, value in values.items()}
     del flat["task.data"]
     flat["task.text_fields"] = ",".join(flat["task.text_fields"])
-    return flat | {"threads": config.threads}
+    options = ",".join(f"{name}={value:g}" for name, value in config.method_options)
+    return flat | {
+        "threads": config.threads,
+        "processes": config.processes,
+        "method_options": options,
+    }
 
 
 def _columns() -> dict[str, str]:

@@ -11,9 +11,10 @@ from typing import Literal, cast
 from finegates_engine import ranks
 from finegates_engine.architectures import architecture_of
 from finegates_engine.backbone import local_folder, weights_hash
-from finegates_engine.config import RunConfig, run_id
+from finegates_engine.config import RunConfig
 from finegates_engine.data import TaskData, load_task
 from finegates_engine.errors import UserError, unknown
+from finegates_engine.identity import run_id
 from finegates_engine.method_table import spec_of, without_defaults
 from finegates_engine.runs import RunStore
 

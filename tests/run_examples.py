@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finegates_engine.config import GateConfig, RunConfig, TaskConfig, run_id
+from finegates_engine.config import GateConfig, RunConfig, TaskConfig
 from finegates_engine.environment import Environment
+from finegates_engine.identity import run_id
 from finegates_engine.ladder import EncoderShape, count_ladder
 from finegates_engine.results import Costs, GateHistory, Identity, RunResult
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from finegates_engine import config as config_module
-from finegates_engine.config import RunConfig, cell_hash, from_json, run_id, to_json
+from finegates_engine.config import RunConfig, from_json, to_json
 from finegates_engine.errors import UserError
+from finegates_engine.identity import cell_hash, run_id
 
 BASE: dict[str, Any] = {
     "task": {"name": "mrpc"},

@@ -7,8 +7,9 @@ import pytest
 
 from finegates_engine import config as config_module
 from finegates_engine.cli_options import apply_options
-from finegates_engine.config import RunConfig, cell_hash, from_json, to_json
+from finegates_engine.config import RunConfig, from_json, to_json
 from finegates_engine.errors import UserError
+from finegates_engine.identity import cell_hash
 from finegates_engine.method_table import METHODS, options_of, without_defaults
 from finegates_engine.sweep_plan import plan_sweep
 

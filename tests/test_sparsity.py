@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from tiny_models import dense_model, gate_config, gated_model
 
+from finegates_engine.closing import closed_at_target
 from finegates_engine.errors import UserError
 from finegates_engine.gates import StochasticGates
 from finegates_engine.ladder import folded_weights, folded_widths
 from finegates_engine.model import TextClassifier
 from finegates_engine.sparsity import (
     GatePlan,
-    closed_at_target,
     encoder_shape,
     expected_kept,
     gate_masks,

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from finegates_engine.closing import closed_at_target
 from finegates_engine.compact import compact
 from finegates_engine.config import RunConfig
 from finegates_engine.method_table import options_of, spec_of
 from finegates_engine.methods.calibration import TrainingRows
 from finegates_engine.model import TextClassifier, add_gates
 from finegates_engine.schedule import Moment, moment
-from finegates_engine.sparsity import GatePlan, closed_at_target, plan_gates
+from finegates_engine.sparsity import GatePlan, plan_gates
 
 if TYPE_CHECKING:
     from finegates_engine.trainer import GateTrainer

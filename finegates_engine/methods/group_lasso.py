@@ -49,7 +49,7 @@ class GroupLasso(GateMethod):
     The norm of a group under its gate z is z times the norm of its weights. The proximal step
     takes a constant off that norm, so that small groups are gone first unless the loss holds them.
     It is taken after each step of the learning phase, as long as less than the schedule's target
-    is at 0; a group of mean norm that nothing holds would be gone after 1 / `strength` of the phase.
+    is at 0; a group of mean norm that nothing holds is gone after 1 / `strength` of the phase.
     Then gates are fixed in the order of their factors, those at 0 in that of their norms; the ones
     that stay are 1 again, without the shrinkage.
     """

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from finegates_engine.closing import closed_at_target
 from finegates_engine.gates import StochasticGates
 from finegates_engine.methods.base import GateMethod
 from finegates_engine.model import TextClassifier
 from finegates_engine.schedule import Moment
-from finegates_engine.sparsity import closed_at_target
 
 if TYPE_CHECKING:
     from finegates_engine.trainer import GateTrainer

@@ -11,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from run_examples import ENVIRONMENT, IDENTITY
 
-from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig, run_id
+from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
 from finegates_engine.folding import EncoderShape
 from finegates_engine.gate_vectors import side_values, vector_kinds
+from finegates_engine.identity import run_id
 from finegates_engine.ladder import count_ladder
 from finegates_engine.metrics import compute_metrics
 from finegates_engine.results import Costs, GateHistory, RunResult
