@@ -11,6 +11,8 @@ HERE = Path(__file__).parent
 PAGES = (
     ("trade_off", "Trade-off", ":material/trending_down:"),
     ("gates", "Gates", ":material/grid_view:"),
+    ("training", "Training", ":material/show_chart:"),
+    ("method", "Method", ":material/school:"),
 )
 
 

@@ -58,6 +58,16 @@ TERMS: dict[str, str] = {
         "To build the smaller model: a pair of dimensions leaves together, such as a row of the "
         "query and the same row of the key. It computes the same as the gated model."
     ),
+    "phase": (
+        "A training with learned gates has three parts: all gates open, gates learned while the "
+        "target rises, gates fixed at 0 or 1 while head, biases and updates go on."
+    ),
+    "penalty": "How far the expected share that is removed is from the target.",
+    "mu": "A gate's learned location, between -1 and 1; without noise its value is mu + 0.5.",
+    "noise": "Random numbers added to a gate in training, so that it tries both being 0 and not.",
+    "kept_probability": "How likely a gate with its noise is above 0, so that its row is kept.",
+    "gradient": "How the penalty changes when mu rises a little; training goes the other way.",
+    "sweep": "Trainings over several targets and seeds; only those that the store lacks run.",
     "backbone": "The pretrained Transformer whose weights stay frozen.",
 }
 

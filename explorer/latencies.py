@@ -7,8 +7,9 @@ import pandas as pd
 
 from explorer import loaders
 from explorer.numbers import plural
+from finegates_engine.environment import collect_environment
 from finegates_engine.errors import UserError
-from finegates_engine.timings import PRUNED, Machine, Setting, read_timings
+from finegates_engine.timings import PRUNED, Machine, Setting, TimingCell, read_timings
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,43 @@ def with_latency(rows: pd.DataFrame, milliseconds: dict[str, float]) -> pd.DataF
     return rows.assign(latency_ms=rows["run_id"].map(milliseconds).astype("float64"))
 
 
-def _of_run(store: loaders.Store, run: str) -> dict[Passport, float]:
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """One cell of one run, and where it was timed."""
+
+    cell: TimingCell
+    here: bool
+    """Whether that was a machine like this one: same processor, as many cores."""
+
+
+def timed_cells(store: loaders.Store, run: str) -> dict[Passport, Timed]:
+    """All that was timed of one run; empty where nothing of it can be used."""
     try:
         files = read_timings(loaders.run(store, run))
     except UserError:  # no passing certificate, or a file that cannot be used: no time is shown
         return {}
     return {
-        Passport(fingerprint, _place(file.machine, cell.setting), cell.setting): 1000
-        * cell.variants[PRUNED].latency.median
-        for fingerprint, file in files.items()
+        Passport(name, _place(file.machine, cell.setting), cell.setting): Timed(
+            cell, (file.machine.cpu, file.machine.cores) == _here()
+        )
+        for name, file in files.items()
         for cell in file.cells
     }
+
+
+def _of_run(store: loaders.Store, run: str) -> dict[Passport, float]:
+    cells = timed_cells(store, run)
+    return {p: 1000 * timed.cell.variants[PRUNED].latency.median for p, timed in cells.items()}
+
+
+def _here() -> tuple[str | None, int]:
+    """Processor and cores of this machine."""
+    memo = loaders.memo("here", 1)
+    if memo.get("here") is None:
+        found = collect_environment()
+        memo.put("here", (found.cpu, found.cores))
+    cpu, cores = memo.get("here")
+    return cpu, cores
 
 
 def _place(machine: Machine, setting: Setting) -> str:

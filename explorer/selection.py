@@ -5,6 +5,7 @@ that empties the address. Nothing in it is trusted: a value counts only where it
 options, and what is not is said once and left out.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -113,6 +114,42 @@ def pick_many(
 
     picked = st.multiselect(label, list(options), key=_WIDGET + name, on_change=changed, **settings)
     return [option for option in options if option in picked]
+
+
+def pick_number(
+    name: str, label: str, *, default: float | None, low: float, high: float, **settings: Any
+) -> float | None:
+    """A number input whose value lives in the address; empty is None, "" there.
+
+    low, high: its range, both allowed. settings: of the widget.
+    """
+    text, value = raw(name), default
+    if text is not None:
+        try:
+            value = float(text) if text else None
+        except ValueError:
+            value = math.nan
+        if value is None or low <= value <= high:
+            put(name, text)
+        else:
+            value = default
+            _drop(name, text)
+    _say_dropped(name)
+    st.session_state[_WIDGET + name] = value
+
+    def changed() -> None:
+        number = st.session_state[_WIDGET + name]
+        put(name, "" if number is None else f"{number:g}")
+
+    chosen: float | None = st.number_input(
+        label,
+        min_value=low,
+        max_value=high,
+        key=_WIDGET + name,
+        on_change=changed,
+        **settings,
+    )
+    return chosen
 
 
 def _drop(name: str, text: str) -> None:

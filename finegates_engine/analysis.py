@@ -50,7 +50,7 @@ def bootstrap_interval(
     frames: one prediction table a seed, all of the same rows (`StoredRun.predictions`, one
     split). Raises UserError where the rows differ, or do not fit the metric.
     """
-    scores, drawn = _bootstrap(metric, [frames], draws, seed)
+    scores, drawn = resampled_scores(metric, [frames], draws=draws, seed=seed)
     return _interval(scores[0].mean(), drawn[0].mean(axis=0), [scores[0]])
 
 
@@ -67,7 +67,7 @@ def paired_difference(
     Seeds are not paired, since one seed means other draws in another method: their variances
     add, with Welch's degrees of freedom. Raises UserError as `bootstrap_interval` does.
     """
-    scores, drawn = _bootstrap(metric, [a_frames, b_frames], draws, seed)
+    scores, drawn = resampled_scores(metric, [a_frames, b_frames], draws=draws, seed=seed)
     mean = scores[0].mean() - scores[1].mean()
     return _interval(mean, drawn[0].mean(axis=0) - drawn[1].mean(axis=0), scores)
 
@@ -128,13 +128,22 @@ def _interval(mean: float, drawn: Floats, groups: Sequence[Floats]) -> Interval:
 
 
 def _seed_half_width(groups: Sequence[Floats]) -> float:
+    error, freedom = seed_error(groups)
+    return student_t_quantile(1 - (1 - LEVEL) / 2, freedom) * error if error else 0.0
+
+
+def seed_error(groups: Sequence[Floats]) -> tuple[float, float]:
+    """(standard error over seeds of the groups' means together, Welch's degrees of freedom).
+
+    groups: scores by seed, two or more in each.
+    """
     variances = np.array([scores.var(ddof=1) / len(scores) for scores in groups])
     total = float(variances.sum())
     # Scores that are equal but for rounding have no variance, and no degrees of freedom.
     if total < np.finfo(np.float64).eps ** 2:
-        return 0.0
+        return 0.0, 1.0
     freedom = total**2 / sum(v**2 / (len(s) - 1) for v, s in zip(variances, groups, strict=True))
-    return student_t_quantile(1 - (1 - LEVEL) / 2, freedom) * float(np.sqrt(total))
+    return float(np.sqrt(total)), float(freedom)
 
 
 def student_t_quantile(probability: float, freedom: float) -> float:
@@ -149,10 +158,18 @@ def student_t_quantile(probability: float, freedom: float) -> float:
     return float(np.sqrt(freedom) * np.tan(where))
 
 
-def _bootstrap(
-    metric: str, groups: Sequence[Sequence[pd.DataFrame]], draws: int, seed: int
+def resampled_scores(
+    metric: str,
+    groups: Sequence[Sequence[pd.DataFrame]],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> tuple[list[Floats], list[Floats]]:
-    """For each group of frames: scores (seeds,), and scores on resampled rows (seeds, draws)."""
+    """For each group of frames: scores (seeds,), and scores on resampled rows (seeds, draws).
+
+    Equal seeds draw the same rows, so that groups of two calls over the same rows are paired too.
+    Raises UserError as `bootstrap_interval` does.
+    """
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     if draws < 1 or not all(groups):

@@ -25,6 +25,7 @@ def closed_at_target(gates: StochasticGates, plan: GatePlan, target: float) -> T
     ranked = torch.argsort(order, stable=True)
     ranked = ranked[~chosen[ranked]]
     best, best_gap = chosen, abs(removed_share(gates, plan, chosen) - target)
+    above: Tensor | None = None
     while len(ranked) and best_gap > TOLERANCE:
         count = _largest_count(gates, plan, chosen, ranked, target)
         chosen = _with(chosen, ranked[:count])
@@ -32,8 +33,13 @@ def closed_at_target(gates: StochasticGates, plan: GatePlan, target: float) -> T
             gap = abs(removed_share(gates, plan, option) - target)
             if gap < best_gap:
                 best, best_gap = option, gap
+        above = option if above is None and count < len(ranked) else above
         ranked = ranked[count + 1 :]
-    return best if best_gap <= TOLERANCE else _partly_reopened(gates, plan, best, order, target)
+    if best_gap <= TOLERANCE or above is None:
+        return best
+    reopened = _partly_reopened(gates, plan, above, order, target)
+    gap = abs(removed_share(gates, plan, reopened) - target)
+    return reopened if gap < best_gap else best
 
 
 def _partly_reopened(

@@ -130,7 +130,7 @@ def build_model(folder: Path, config: ModelConfig, *, outputs: int, seed: int) -
             )
         model = TextClassifier(network, architecture, pooling=config.pooling, outputs=outputs)
     model.requires_grad_(False)
-    for _, parameter in _head_parameters(model):
+    for _, parameter in head_parameters(model):
         parameter.requires_grad_(True)
     return model
 
@@ -224,7 +224,8 @@ def iter_gated_layers(model: TextClassifier) -> Iterator[tuple[int, str, GatedLi
                 yield index, role, module
 
 
-def _head_parameters(model: TextClassifier) -> Iterator[tuple[str, nn.Parameter]]:
+def head_parameters(model: TextClassifier) -> Iterator[tuple[str, nn.Parameter]]:
+    """Name and value of what comes after the blocks and is trained: pooler and classifier."""
     if model.head is not None:
         yield from model.head.named_parameters(prefix="head")
         return
@@ -238,7 +239,7 @@ def trained_parameters(model: TextClassifier) -> dict[str, dict[str, nn.Paramete
     parts: dict[str, dict[str, nn.Parameter]] = {part: {} for part in PARTS}
     if model.gates is not None:
         parts["gates"]["gates.logit"] = model.gates.logit
-    parts["head"] = dict(_head_parameters(model))
+    parts["head"] = dict(head_parameters(model))
     for index, role, layer in iter_gated_layers(model):
         bias = layer.base_layer.bias
         if bias is not None and bias.requires_grad:

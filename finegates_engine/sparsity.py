@@ -20,7 +20,7 @@ from finegates_engine.ladder import (
     folded_weights,
     folded_widths,
 )
-from finegates_engine.model import TextClassifier
+from finegates_engine.model import TextClassifier, head_parameters
 
 TOLERANCE = 0.005
 """A target is reached to within this share: half a point."""
@@ -50,6 +50,7 @@ def encoder_shape(model: TextClassifier) -> EncoderShape:
         ffn_matrices=2,
         model_parameters=parameters,
         act_at_zero_is_zero=_activation_at_zero(model) == 0,
+        head_weights=sum(p.numel() for _, p in head_parameters(model) if p.ndim > 1),
     )
 
 

@@ -109,7 +109,7 @@ def _chains(jobs: Sequence[Job]) -> list[list[Job]]:
     """Missing cells that start from each other, in order; the others alone."""
     chains: list[list[Job]] = []
     for job in jobs:
-        if chains and job.after is not None and chains[-1][-1].run_id == job.after:
+        if chains and job.after is not None and any(j.run_id == job.after for j in chains[-1]):
             chains[-1].append(job)
         else:
             chains.append([job])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finegates_engine import config as config_module
+from finegates_engine import identity
 from finegates_engine.cli_options import apply_options
 from finegates_engine.config import RunConfig, from_json, to_json
 from finegates_engine.errors import UserError
@@ -95,7 +95,7 @@ def test_options_that_are_left_out_are_no_part_of_the_identity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(config_module.json, "dumps", lambda value, **_: seen.append(value) or "")
+    monkeypatch.setattr(identity.json, "dumps", lambda value, **_: seen.append(value) or "")
     for options in ("", "rows=2"):
         config = from_json({"method": "taylor", "method_options": options})
         cell_hash(config, data_hash="d", weights_hash="w")

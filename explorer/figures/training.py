@@ -1,0 +1,138 @@
+"""A run's training: loss, score, gates closed and penalty over the epochs. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
+
+SMOOTH_ROWS = 9
+"""Logged steps in the median that is drawn through the loss."""
+
+_PANEL = 175
+_BAND = "rgba(127,127,127,0.10)"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a training, in epochs."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity over the training."""
+
+    column: str
+    title: str
+    """Of its axis, with the unit."""
+
+    share: bool = False
+
+
+def training_figure(
+    history: pd.DataFrame,
+    panels: Sequence[Panel],
+    phases: Sequence[Phase] = (),
+    *,
+    title: str = "",
+) -> go.Figure:
+    """history: a row a logged step. One panel a quantity that it has, over the same epochs."""
+    shown = [p for p in panels if p.column in history and history[p.column].notna().any()]
+    if history.empty or not shown:
+        return note_figure("This run kept no history of its training.")
+    x = "epoch" if "epoch" in history and history["epoch"].notna().any() else "step"
+    figure = make_subplots(len(shown), 1, shared_xaxes=True, vertical_spacing=0.07)
+    for number, panel in enumerate(shown, start=1):
+        for trace in _traces(history, panel, x):
+            figure.add_trace(trace, number, 1)
+        ticks = {"tickformat": ".0%", "rangemode": "tozero"} if panel.share else {}
+        figure.update_yaxes(title=panel.title, row=number, col=1, nticks=5, **ticks)
+    for number, phase in enumerate(phases if x == "epoch" else ()):
+        _mark_phase(figure, phase, shaded=number % 2 == 1)
+    unit = "Epochs (passes over the training rows)" if x == "epoch" else "Steps"
+    figure.update_xaxes(title=unit, row=len(shown), col=1)
+    figure.update_layout(
+        template=template(),
+        title={"text": title},
+        height=90 + _PANEL * len(shown),
+        showlegend=False,
+        hovermode="x unified",
+    )
+    return figure
+
+
+def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:
+    rows = history[[x, panel.column]].dropna()
+    hover = f"{panel.title.split(' (')[0].split('<br>')[0]}: %{{y:.1%}}<extra></extra>"
+    if not panel.share:
+        hover = hover.replace(".1%", ".4g")
+    places, values = rows[x], rows[panel.column]
+    if panel.column == "loss":
+        middle = values.rolling(SMOOTH_ROWS, center=True, min_periods=1).median()
+        dots = {"color": pale(BLUE, 0.35), "size": 4}
+        return [
+            go.Scatter(x=places, y=values, mode="markers", marker=dots, hovertemplate=hover),
+            go.Scatter(
+                x=places, y=middle, mode="lines", line={"color": BLUE, "width": 2}, hoverinfo="skip"
+            ),
+        ]
+    if panel.column == "score":
+        mark = {"color": BLUE, "size": 9, "symbol": "diamond"}
+        words = [f"{value:.3f}" for value in values]
+        return [
+            go.Scatter(
+                x=places,
+                y=values,
+                mode="lines+markers+text",
+                text=words,
+                textposition="top left",
+                cliponaxis=False,
+                marker=mark,
+                line={"color": BLUE, "width": 2},
+                hovertemplate=hover,
+            )
+        ]
+    colour = STRONG if panel.column == "gates_closed" else GREY
+    traces = [
+        go.Scatter(
+            x=places,
+            y=values,
+            mode="lines",
+            line={"color": colour, "width": 2.5},
+            hovertemplate=hover,
+        )
+    ]
+    if panel.column == "gates_closed" and "target" in history:
+        asked = history[[x, "target"]].dropna()
+        traces.append(
+            go.Scatter(
+                x=asked[x],
+                y=asked["target"],
+                mode="lines",
+                line={"color": GREY, "width": 2, "dash": "dot"},
+                hovertemplate="Asked for: %{y:.1%}<extra></extra>",
+            )
+        )
+        traces[0].update(line_shape="linear")
+    return traces
+
+
+def _mark_phase(figure: go.Figure, phase: Phase, *, shaded: bool) -> None:
+    if shaded:
+        figure.add_vrect(phase.start, phase.end, fillcolor=_BAND, line_width=0, layer="below")
+    figure.add_annotation(
+        x=(phase.start + phase.end) / 2,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        text=phase.name,
+        showarrow=False,
+        font={"size": 14},
+    )

@@ -1,0 +1,250 @@
+"""What a sweep is asked for in the form: checked, and as words of the command line. No torch."""
+
+import contextlib
+import dataclasses
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.dataclasses import dataclass
+
+from finegates_engine.cli import DEMO
+from finegates_engine.config import TaskConfig, TrainConfig, explain
+from finegates_engine.data import TaskData, load_task
+from finegates_engine.errors import UserError
+from finegates_engine.files import write_atomic
+from finegates_engine.method_table import spec_of
+from finegates_engine.sweep_state import FOLDER
+from finegates_engine.table_files import read_file
+from finegates_engine.tasks import TASKS
+
+UPLOADS = "uploads"
+UPLOAD_MB = 50
+"""Larger files are refused."""
+
+KINDS = ("csv", "jsonl")
+KEPT = 20
+"""Uploaded files that are kept, the last used ones."""
+
+MOST_CELLS = 200
+_UPLOAD = r"^[0-9a-f]{32}\.(csv|jsonl)$"
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_FIELD_NAMES = {
+    "--text-fields": "Text columns",
+    "--label-field": "Label column",
+    "--max-train-samples": "Training rows",
+    "--max-eval-samples": "Evaluation rows",
+    "--data FOLDER": "a folder on the command line: finegates sweep --data FOLDER",
+    "--data": "the file",
+}
+_Column = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SweepRequest:
+    """One sweep, as the form asks for it."""
+
+    task: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    targets: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(min_length=1)
+    method: str = "finegates"
+    strategy: Literal["path", "independent"] = "path"
+    max_rows: int | None = Field(default=None, ge=1)
+    epochs: float = Field(default=3.0, gt=0, le=1000)
+    backbone: str | None = Field(default=None, max_length=1000)
+    """None: the engine's own."""
+
+    upload: str | None = Field(default=None, pattern=_UPLOAD)
+    """Name of an uploaded file, from `save_upload`. None: rows of the task's table."""
+
+    text_fields: tuple[_Column, ...] = Field(default=(), max_length=2)
+    label_field: _Column = "label"
+
+    def words(self, root: Path) -> list[str]:
+        """Arguments after `finegates`; values are joined by "=", so that none can be an option."""
+        words = ["sweep", f"--store={root}", f"--task={self.task}", f"--method={self.method}"]
+        words += [f"--strategy={self.strategy}", f"--epochs={self.epochs!r}"]
+        words += ["--targets=" + ",".join(f"{target!r}" for target in self.targets)]
+        words += ["--seeds=" + ",".join(map(str, self.seeds))]
+        if self.task == DEMO.task.name:
+            words += [f"--path-epochs={self.epochs!r}", *_demo_words()]
+        if self.max_rows is not None:
+            words.append(f"--max-train-samples={self.max_rows}")
+        if self.backbone is not None:
+            words.append(f"--backbone={self.backbone}")
+        if self.upload is not None:
+            words.append(f"--data={upload_path(root, self.upload)}")
+            words.append("--text-fields=" + ",".join(self.text_fields))
+            words.append(f"--label-field={self.label_field}")
+        return words
+
+
+def request(**values: Any) -> SweepRequest:
+    """A checked request. Raises UserError that says which field is wrong."""
+    try:
+        made = SweepRequest(**values)
+    except ValidationError as error:
+        raise UserError(explain(error)) from error
+    spec_of(made.method)
+    if made.upload is None and made.task not in TASKS:
+        raise UserError(f"Task {made.task!r} is not in the table. Upload a file with its rows.")
+    if made.upload is not None and made.task in TASKS:
+        raise UserError(
+            f"{made.task!r} is the name of a task of the table. Give your rows another name."
+        )
+    if made.upload is not None and not made.text_fields:
+        raise UserError("Choose the column, or the two columns, that hold the text.")
+    for name in made.text_fields:
+        if "," in name or name != name.strip():
+            raise UserError(
+                f"The column name {name!r} has a comma in it, or spaces around it. Rename the "
+                "column in the file, and upload it again."
+            )
+    cells = len(made.targets) * len(made.seeds)
+    if cells > MOST_CELLS:
+        raise UserError(f"{cells} trainings are too many for one sweep: at most {MOST_CELLS}.")
+    return made
+
+
+def numbers(text: str, what: str, *, percent: bool) -> tuple[Any, ...]:
+    """Numbers with commas between them: shares from percents, or whole numbers, sorted.
+
+    Raises UserError that names what they are.
+    """
+    example = "0, 30, 50" if percent else "0, 1, 2"
+    parts = [part.strip().removesuffix("%").strip() for part in re.split(r"[,;\s]+", text.strip())]
+    values = []
+    for part in filter(None, parts):
+        try:
+            value = float(part) / 100 if percent else int(part)
+        except ValueError:
+            raise UserError(
+                f"{what} must be numbers with commas between them, such as {example}; "
+                f"{part[:40]!r} is none."
+            ) from None
+        if percent and not 0 <= value < 1:
+            raise UserError(f"{what} must be at least 0% and below 100%, got {part[:40]}%.")
+        if not percent and not 0 <= value < 2**31:
+            raise UserError(f"{what} must be 0 or more, got {part[:40]}.")
+        values.append(round(value, 6) if percent else value)
+    if not values:
+        raise UserError(f"{what} are missing. Write one or more, such as {example}.")
+    return tuple(sorted(set(values)))
+
+
+def save_upload(root: Path, name: str, data: bytes) -> str:
+    """Keep a user's file under a name made from its content. Raises UserError.
+
+    name: the user's, of which only the ending counts.
+    """
+    kind = name.rpartition(".")[2].lower()
+    if kind not in KINDS:
+        raise UserError(f"Only {' and '.join(k.upper() for k in KINDS)} files are read here.")
+    if len(data) > UPLOAD_MB * 2**20:
+        raise UserError(
+            f"The file has {len(data) / 2**20:.0f} MB; at most {UPLOAD_MB} MB are read here. "
+            "On the command line `finegates sweep --data FILE` takes larger ones."
+        )
+    if not data.strip():
+        raise UserError("The file is empty. Choose one with a header and rows.")
+    kept = f"{hashlib.sha256(data).hexdigest()[:32]}.{kind}"
+    path = upload_path(root, kept)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            write_atomic(path, data)
+        path.touch()
+        _forget_old(path.parent)
+    except OSError as error:
+        raise UserError(f"The file cannot be kept in the store: {error.strerror}.") from error
+    return kept
+
+
+def upload_path(root: Path, upload: str) -> Path:
+    """Where an uploaded file lies."""
+    assert re.fullmatch(_UPLOAD, upload)
+    return root / FOLDER / UPLOADS / upload
+
+
+def read_upload(root: Path, upload: str, name: str) -> Any:
+    """All columns of an uploaded file, pyarrow.Table. Raises UserError in the user's words."""
+    with in_users_words(root, upload, name):
+        table = read_file(upload_path(root, upload), _EveryColumn(), ()).table
+        if not table.num_rows:
+            raise UserError(f"{name} has a header and no rows. Choose a file with rows.")
+        if table.num_columns < 2:
+            raise UserError(
+                f"{name} has one column, {table.schema.names[0][:80]!r}. Text and label need a "
+                "column each. Is the first line the header, with commas between the names?"
+            )
+        return table
+
+
+def check_rows(root: Path, asked: SweepRequest, name: str) -> TaskData:
+    """The rows as the sweep will read them. Raises UserError for what would spoil it."""
+    assert asked.upload is not None
+    with in_users_words(root, asked.upload, name):
+        return load_task(
+            TaskConfig(
+                name=asked.task,
+                data=str(upload_path(root, asked.upload)),
+                text_fields=asked.text_fields,
+                label_field=asked.label_field,
+                max_train_samples=asked.max_rows,
+            )
+        )
+
+
+@contextlib.contextmanager
+def in_users_words(root: Path, upload: str, name: str) -> Any:
+    """Errors with the user's file and the form's fields in place of paths and options."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).replace(str(upload_path(root, upload)), name)
+        raise UserError(form_words(text)) from error
+
+
+def form_words(text: str) -> str:
+    """A message of the command line with the form's field names in place of the options."""
+    for option, field in _FIELD_NAMES.items():
+        text = text.replace(option, field)
+    return text
+
+
+def task_name(file: str) -> str:
+    """A name for the task, from that of the file: lower case, safe."""
+    stem = re.sub(r"[^a-z0-9_.-]+", "-", Path(file).stem.lower()).strip("-._")[:40]
+    return stem if stem and stem not in TASKS else f"my-{stem or 'task'}"
+
+
+class _EveryColumn(tuple):  # type: ignore[type-arg]
+    """As a list of wanted columns: all there are."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _demo_words() -> list[str]:
+    """The rates of `finegates demo`, with which a small backbone learns the generated task."""
+    words, usual = [], TrainConfig()
+    for field in dataclasses.fields(TrainConfig):
+        value, option = getattr(DEMO.train, field.name), field.name.replace("_", "-")
+        if field.name in ("epochs", "path_epochs") or value == getattr(usual, field.name):
+            continue
+        switch = f"--{option}" if value else f"--no-{option}"
+        words.append(switch if isinstance(value, bool) else f"--{option}={value!r}")
+    return words
+
+
+def _forget_old(folder: Path) -> None:
+    files: Sequence[Path] = sorted(
+        folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+    for path in files[KEPT:]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""What a training's history says: its phases, its panels and its finding. No Streamlit."""
+
+import pandas as pd
+
+from explorer.figures.training import Panel, Phase
+from finegates_engine.cli_format import score_text, seconds_text
+from finegates_engine.config import RunConfig
+from finegates_engine.method_table import METHODS
+from finegates_engine.metrics import METRICS
+from finegates_engine.results import RunRecord
+from finegates_engine.tasks import REGRESSION_METRICS
+
+PHASES = {
+    "open": "Open: nothing is pressed",
+    "learn": "Learn: gates close",
+    "fixed": "Fixed: the rest adapts",
+}
+"""Phase of `finegates_engine.schedule` -> its words."""
+
+
+def phases(config: RunConfig) -> list[Phase]:
+    """The phases of a training with learned gates, in epochs; none for another."""
+    spec = METHODS.get(config.method)
+    if spec is None or not spec.learns_gates:
+        return []
+    epochs = config.train.path_epochs if config.path else config.train.epochs
+    borders = [0.0, config.gates.open_start, 1 - config.gates.finish, 1.0]
+    spans = zip(PHASES.values(), borders, borders[1:], strict=False)
+    return [Phase(name, a * epochs, b * epochs) for name, a, b in spans if b - a > 1e-9]
+
+
+def panels(record: RunRecord) -> list[Panel]:
+    """The quantities that are drawn, the most asked for first."""
+    regression = record.headline in REGRESSION_METRICS
+    unit = "squared error / variance" if regression else "cross-entropy, nats"
+    metric = METRICS.get(record.headline)
+    name = metric.label if metric is not None else record.headline
+    return [
+        Panel("gates_closed", "Gates closed<br>(share of all)", share=True),
+        Panel("score", f"{name}<br>({record.headline_split})"),
+        Panel("loss", f"Training loss<br>({unit})"),
+        Panel("penalty", "Penalty, unweighted<br>(share missed)", share=True),
+    ]
+
+
+def finding(history: pd.DataFrame, record: RunRecord) -> tuple[str, str]:
+    """(title, subtitle): when the gates had closed, and what the training came to."""
+    metric = METRICS.get(record.headline)
+    name = metric.label if metric is not None else record.headline
+    ended = f"{name} {score_text(record.score)} at the end"
+    closed = history["gates_closed"].dropna() if "gates_closed" in history else pd.Series([])
+    losses = history["loss"].dropna() if "loss" in history else pd.Series([])
+    said = []
+    if len(losses) > 1:
+        tenth = max(1, len(losses) // 10)
+        first, last = losses.iloc[:tenth].median(), losses.iloc[-tenth:].median()
+        way = "fell" if last < first else "rose"
+        said.append(f"The loss {way} from {first:.2g} to {last:.2g} (medians of a tenth).")
+    said.append(f"{record.costs.steps:,} steps in {seconds_text(record.costs.seconds_total)}.")
+    if not len(closed) or closed.iloc[-1] <= closed.iloc[0]:
+        return f"{ended[0].upper()}{ended[1:]}", " ".join(said)
+    last = float(closed.iloc[-1])
+    done = closed[closed >= last - 0.005].index[0]
+    when = "in the last logged step"
+    if "epoch" in history and history["epoch"].notna().any():
+        share = history.loc[done, "epoch"] / history["epoch"].max()
+        when = f"after {share:.0%} of the training"
+    begun = float(closed.iloc[0])
+    more = f"From {begun:.0%} to {last:.0%}" if begun > 0.005 else f"{last:.0%}"
+    return f"{more} of the gates had closed {when}; {ended}", " ".join(said)
