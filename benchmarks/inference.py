@@ -26,6 +26,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from finegates_engine.backbone import local_folder
+from finegates_engine.backends import onnx_session
 from finegates_engine.benchmark import RaceLimits, race
 from finegates_engine.closing import closed_at_target
 from finegates_engine.errors import UserError
@@ -34,7 +35,7 @@ from finegates_engine.folded.layers import take
 from finegates_engine.folding import folded_widths, macs_per_token
 from finegates_engine.latency import Speedup, efficiency, speedup
 from finegates_engine.model import TextClassifier
-from finegates_engine.onnx_export import export_onnx, session
+from finegates_engine.onnx_export import export_onnx, onnx_options
 from finegates_engine.prune import CompiledRun, compile_run, fold_model, gated_blocks
 from finegates_engine.runs import RunStore
 from finegates_engine.sparsity import encoder_shape, plan_gates
@@ -88,7 +89,8 @@ def main(
             compiled = compile_run(run, local_folder(run.config.model.backbone), options)
             for kind in gates.split(","):
                 model = compiled.gated if kind == "learned" else with_random_gates(compiled)
-                forms = forms_of(kind, compiled, model, options, Path(folder) if onnx else None)
+                place = Path(folder) if onnx else None
+                forms = forms_of(kind, compiled, model, options, place, threads)
                 cells += measure(forms, level, shapes, threads, budget)
     _print(cells)
     print(json.dumps(summary(cells)))
@@ -126,6 +128,7 @@ def forms_of(
     model: TextClassifier,
     options: FoldOptions,
     folder: Path | None,
+    threads: int,
 ) -> Forms:
     """All forms of one level."""
     folded, dense = fold_model(model, options), compiled.dense
@@ -135,10 +138,11 @@ def forms_of(
         "naive": naive_form(compiled.plain, model),
     }
     if folder is not None:
-        for name, network in (("dense", dense), ("folded", folded)):
+        exported = {"dense": dense, "folded": fold_model(model, onnx_options(options))}
+        for name, network in exported.items():
             path = folder / f"{name}.onnx"
             export_onnx(network, path)
-            calls[f"{name}_onnx"] = _onnx_call(path)
+            calls[f"{name}_onnx"] = _onnx_call(path, threads)
     shape, masks = (
         encoder_shape(model),
         [{role: matrix.masks() for role, matrix in block.items()} for block in gated_blocks(model)],
@@ -187,11 +191,13 @@ def naive_form(plain: TextClassifier, gated: TextClassifier) -> TextClassifier:
     return model.eval()
 
 
-def _onnx_call(path: Path) -> Call:
-    run = session(path, threads=1)
+def _onnx_call(path: Path, threads: int) -> Call:
+    run = onnx_session(path, threads)
 
     def call(ids: Tensor) -> object:
-        return run({"input_ids": ids.numpy(), "attention_mask": torch.ones_like(ids).numpy()})
+        zeros = torch.zeros_like(ids).numpy()
+        seen = torch.ones_like(ids).numpy()
+        return run({"input_ids": ids.numpy(), "attention_mask": seen, "token_type_ids": zeros})
 
     return call
 

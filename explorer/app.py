@@ -10,8 +10,10 @@ from finegates_engine.errors import UserError
 HERE = Path(__file__).parent
 PAGES = (
     ("trade_off", "Trade-off", ":material/trending_down:"),
+    ("pick_a_level", "Pick a level", ":material/rule:"),
     ("gates", "Gates", ":material/grid_view:"),
     ("training", "Training", ":material/show_chart:"),
+    ("compare", "Compare", ":material/compare_arrows:"),
     ("method", "Method", ":material/school:"),
 )
 

@@ -38,6 +38,14 @@ PAGES = {
     "gates-map": "gates?view=map",
     "gates-matrix": "gates?view=matrix&layer=3&matrix=ffn_in",
     "gates-agreement": "gates?view=agreement&layer=3",
+    "training-curves": "training?part=curves",
+    "training-sweeps": "training?part=sweeps",
+    "training-start": "training?part=start",
+    "method-gate": "method?screen=gate",
+    "method-matrix": "method?screen=fold",
+    "method-layer": "method?screen=fold&shape=layer&stage=gated",
+    "method-deviations": "method?screen=deviations",
+    "method-lesson": "method?screen=lesson",
 }
 """Name of a picture -> address of its page."""
 

@@ -111,9 +111,7 @@ class Desk:
         compiled = self._compiled_run(store, stored)
         self._tell("Closing it, and random groups of the same size", None)
         inputs, labels = self._inputs(stored, rows, shape), self._class_names(store, stored)
-        return _plain(
-            live_results.ABLATION, live.ablate_text(compiled, inputs, labels, parts)
-        )
+        return _plain(live_results.ABLATION, live.ablate_text(compiled, inputs, labels, parts))
 
     def do_explain(self, *, store: str, run: str, rows: Any, shape: Any) -> dict[str, Any]:
         """explanation.Explanation"""
@@ -173,9 +171,9 @@ class Desk:
 
         Raises UserError with the command that makes one where the run's rows cannot be loaded.
         """
+        from finegates_engine.certified import CertifiedRun
         from finegates_engine.certify import certify, task_of
         from finegates_engine.errors import UserError
-        from finegates_engine.explain import CertifiedRun
         from finegates_engine.fold import FoldOptions
         from finegates_engine.parity import problems, read_certificate, to_bytes
         from finegates_engine.runs import RunStore
@@ -320,9 +318,9 @@ def main() -> None:
 
 def _machine() -> dict[str, Any]:
     from finegates_engine.backends import accelerator_name
-    from finegates_engine.live import measuring_threads
 
-    return {"accelerator": accelerator_name(), "cores": measuring_threads()}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"accelerator": accelerator_name(), "cores": cores or 1}
 
 
 def _done(desk: Desk, job: Event) -> Event:

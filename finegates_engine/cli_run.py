@@ -1,5 +1,6 @@
 """One run on a terminal: scores with intervals, the ladder, its config and cost. No torch."""
 
+import dataclasses
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from finegates_engine.cli_format import (
 from finegates_engine.cli_tables import make_table, output
 from finegates_engine.config import RunConfig, to_json
 from finegates_engine.ladder import RUNGS, Ladder
+from finegates_engine.measured_ladder import MeasuredLadder, measured_ladder
 from finegates_engine.results import RECORD, RunRecord
 from finegates_engine.stored_run import StoredRun
 
@@ -31,12 +33,30 @@ def print_run(run: StoredRun) -> None:
     console.print(Text(record.run_id, style="bold"), soft_wrap=True)
     console.print(Text(_summary(record)), soft_wrap=True)
     _print_scores(console, run)
+    measured = measured_ladder(run)
     ladder = make_table("Rung", "Value")
-    for name, text in ladder_texts(record.ladder).items():
+    for name, text in ladder_texts(measured.ladder).items():
         ladder.add_row(RUNGS[name].label, text)
     console.print(ladder)
-    for line in (*_cost_lines(record), _config_line(record.config)):
+    for line in (*_measured_lines(run, measured), *_cost_lines(record), _config_line(run.config)):
         console.print(Text(line), soft_wrap=True)
+
+
+def _measured_lines(run: StoredRun, measured: MeasuredLadder) -> list[str]:
+    """What the measured rungs belong to, or the command that measures them."""
+    if measured.problem is not None:
+        return [measured.problem]
+    if measured.ladder.file_bytes is None and run.adapter:
+        return [f"Not folded yet: finegates prune {run.run_id}"]
+    cell = measured.latency
+    if cell is None:
+        return [f"Not timed yet: finegates bench {run.run_id}"] if run.adapter else []
+    times, setting = cell.speedup, cell.setting
+    return [
+        f"Latency of {setting.batch} x {setting.tokens} tokens, {setting.threads} thread on "
+        f"{measured.machine}: {times.value:.2f}x as fast as dense "
+        f"({times.low:.2f} to {times.high:.2f})."
+    ]
 
 
 def run_json(run: StoredRun) -> dict[str, Any]:
@@ -46,7 +66,8 @@ def run_json(run: StoredRun) -> dict[str, Any]:
     for split, metric in _scores(run.record):
         interval = _interval(run, split, metric)
         intervals.setdefault(split, {})[metric] = None if interval is None else vars(interval)
-    return plain | {"intervals": intervals}
+    ladder = dataclasses.asdict(measured_ladder(run).ladder)
+    return plain | {"intervals": intervals, "ladder": ladder}
 
 
 def ladder_texts(ladder: Ladder) -> dict[str, str]:

@@ -21,9 +21,9 @@ from finegates_engine.adapters import model_state
 from finegates_engine.backends import accelerator_name, check_device, placed
 from finegates_engine.benchmark import RaceLimits, RaceProgress, race
 from finegates_engine.cell import probabilities, rebuild
+from finegates_engine.certified import CertifiedRun
 from finegates_engine.environment import collect_environment
 from finegates_engine.errors import UserError
-from finegates_engine.explain import CertifiedRun
 from finegates_engine.latency import LEAST_ROUNDS, Latency, efficiency, latency, speedup
 from finegates_engine.live_inputs import Inputs, read_text
 from finegates_engine.live_results import (

@@ -1,0 +1,22 @@
+"""Which level should I deploy? Limits, the level that keeps to them, and its bundle."""
+
+import streamlit as st
+
+from explorer import loaders, parts, pick_controls, pick_view, selection, take_view
+
+store = loaders.current()
+listing = parts.question("Which level should I deploy?", store)
+everything = loaders.curves(store)
+selection.run_id(listing.frame)
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    task = parts.pick_task(listing.frame)
+    levels = everything.levels[everything.levels["task"] == task]
+    rows = everything.rows[everything.rows["task"] == task]
+    asked = pick_controls.ask(store, task, levels, rows)
+if asked is None:
+    st.stop()
+
+level = pick_view.answer(asked)
+if level is not None:
+    take_view.take(store, level.run_id)

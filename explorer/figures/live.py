@@ -1,0 +1,296 @@
+"""A user's text through models: dense beside pruned, all levels, parts closed. Pure."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from finegates_engine.live_results import Ablation, Effects, Levels, PartEffect, Predictions
+
+_LABEL_CHARACTERS = 34
+
+
+def shown(text: str, most: int = _LABEL_CHARACTERS) -> str:
+    """A user's text as a label: one line, shortened, nothing in it read as HTML."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    short = line if len(line) <= most else line[: most - 1].rstrip() + "\u2026"
+    return html.escape(short)
+
+
+def predictions_figure(found: Predictions, texts: Sequence[str], *, title: str = "") -> go.Figure:
+    """Dense and pruned on one scale: a row a class for one text, else a row a text."""
+    if not found.pruned:
+        return note_figure("There is no text yet.")
+    labels, dense, pruned, axis = _compared(found, texts)
+    figure = go.Figure()
+    places = list(range(len(labels)))
+    figure.add_scatter(
+        x=[v for pair in zip(dense, pruned, strict=True) for v in (*pair, None)],
+        y=[v for place in places for v in (place, place, None)],
+        mode="lines",
+        line={"color": pale(GREY, 0.5), "width": 4},
+        hoverinfo="skip",
+    )
+    single = len(found.pruned) == 1
+    for name, values, symbol, colour, position in (
+        ("Dense", dense, "circle-open", BLUE, "top center"),
+        ("Pruned", pruned, "diamond", STRONG, "bottom center"),
+    ):
+        form = "{:.2f}" if found.labels is None else "{:.0%}"
+        figure.add_scatter(
+            x=values,
+            y=places,
+            name=name,
+            mode="markers+text" if single else "markers",
+            text=[f"{name} {form.format(value)}" for value in values],
+            textposition=position,
+            cliponaxis=False,
+            marker={"symbol": symbol, "color": colour, "size": 13, "line": {"width": 3}},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    if found.labels is not None and not single and len(found.labels) == 2:
+        figure.add_vline(x=0.5, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.update_layout(
+        template=template(),
+        title={"text": title},
+        height=(112 + 68 * len(labels)) if single else (116 + 30 * len(labels)),
+        showlegend=not single,
+        legend={"y": 1.0, "yanchor": "bottom"},
+    )
+    limits = None if found.labels is None else [-0.09, 1.09] if single else [-0.03, 1.03]
+    ticks = (
+        {} if found.labels is None else {"tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]}
+    )
+    figure.update_xaxes(title=axis, range=limits, **ticks)
+    figure.update_yaxes(
+        title="",
+        tickvals=places,
+        ticktext=labels,
+        range=[len(labels) - 0.4, -0.6],
+        showgrid=False,
+    )
+    return figure
+
+
+def _compared(
+    found: Predictions, texts: Sequence[str]
+) -> tuple[list[str], list[float], list[float], str]:
+    """(labels of the rows, dense, pruned, title of the axis)"""
+    names = found.labels
+    rows = [shown(text) for text in texts]
+    if names is None:
+        first = [values[0] for values in found.dense], [values[0] for values in found.pruned]
+        return rows if len(rows) > 1 else ["Score"], *first, "Score (task's own scale)"
+    if len(found.pruned) == 1:
+        labels = [shown(name, 20) for name in names]
+        return labels, list(found.dense[0]), list(found.pruned[0]), "Probability (share)"
+    if len(names) == 2:
+        chosen = [1] * len(rows)
+        axis = f"Probability of {shown(names[1], 24)} (share)"
+    else:
+        chosen = [int(np.argmax(values)) for values in found.dense]
+        axis = "Probability of the dense model's label (share)"
+    dense = [values[k] for values, k in zip(found.dense, chosen, strict=True)]
+    pruned = [values[k] for values, k in zip(found.pruned, chosen, strict=True)]
+    return rows, dense, pruned, axis
+
+
+def level_values(found: Levels) -> np.ndarray:
+    """(levels, rows): the probability of each row's label at the first level, or its score."""
+    outputs = np.array([level.outputs for level in found.levels])
+    if found.labels is None:
+        return outputs[:, :, 0]
+    first = outputs[0].argmax(axis=1)
+    return np.take_along_axis(outputs, first[None, :, None], axis=2)[:, :, 0]
+
+
+def flipped(found: Levels) -> np.ndarray:
+    """(levels, rows): whether a row's label is another than at the first level."""
+    outputs = np.array([level.outputs for level in found.levels])
+    if found.labels is None:
+        return np.zeros(outputs.shape[:2], dtype=bool)
+    best = outputs.argmax(axis=2)
+    return best != best[0]
+
+
+def levels_figure(found: Levels, texts: Sequence[str], row: int, *, title: str = "") -> go.Figure:
+    """The text through all levels; the chosen row strong, the others pale; a cross: other label."""
+    if len(found.levels) < 2:
+        return note_figure("This curve has one level alone: nothing to walk through.")
+    x = [level.removed for level in found.levels]
+    values, other = level_values(found), flipped(found)
+    figure = go.Figure()
+    order = [*(i for i in range(values.shape[1]) if i != row), row]
+    for index in order:
+        strong = index == row
+        name = shown(texts[index])
+        figure.add_scatter(
+            x=x,
+            y=values[:, index],
+            mode="lines+markers" if strong else "lines",
+            name=name,
+            line={"color": STRONG if strong else pale(GREY, 0.5), "width": 3 if strong else 1.5},
+            marker={
+                "symbol": ["x" if flip else "circle" for flip in other[:, index]],
+                "size": 12,
+                "color": [BLUE if flip else STRONG for flip in other[:, index]],
+            },
+            hovertemplate="%{x:.0%} removed: %{y:.2f}<extra>" + name + "</extra>",
+        )
+    if found.labels is not None:
+        for index in np.flatnonzero(other[1:, row] != other[:-1, row]):
+            figure.add_vrect(x0=x[index], x1=x[index + 1], fillcolor=pale(GREY, 0.14), line_width=0)
+        first = int(np.argmax(found.levels[0].outputs[row]))
+        axis = f"Probability of {shown(found.labels[first], 24)} (share)"
+        figure.update_yaxes(title=axis, tickformat=".0%", range=[-0.03, 1.03])
+    else:
+        figure.update_yaxes(title="Score (task's own scale)")
+    figure.update_layout(template=template(), title={"text": title}, height=340, showlegend=False)
+    figure.update_xaxes(
+        title="Encoder weights removed (share)",
+        tickformat=".0%",
+        range=[-0.02, max(x) + 0.03],
+        showgrid=False,
+    )
+    return figure
+
+
+def label_shift(found: Effects, effect: PartEffect) -> float:
+    """How far closing one part moves the margin of the label (the score), in logits; negative:
+    away from it."""
+    assert effect.logits is not None
+    return _margin(found.before, effect.logits) - _margin(found.before, found.before)
+
+
+def _margin(decided: Sequence[float], logits: Sequence[float]) -> float:
+    if len(decided) == 1:
+        return logits[0]
+    best = int(np.argmax(decided))
+    return logits[best] - max(v for k, v in enumerate(logits) if k != best)
+
+
+def effects_figure(found: Effects, chosen: Sequence[str], *, title: str = "") -> go.Figure:
+    """A square a part: layers as rows; heads, FFN quarters and whole groups as columns."""
+    shifts = {e.part: label_shift(found, e) for e in found.effects if e.logits is not None}
+    if not shifts:
+        return note_figure("Nothing is left of this model to close.")
+    single = [abs(v) for part, v in shifts.items() if _kind(part) in ("head", "quarter")]
+    scales = {True: max(single, default=1.0) or 1.0}
+    scales[False] = max((abs(v) for p, v in shifts.items() if _kind(p) == "all"), default=1) or 1
+    columns = _columns(found)
+    figure = go.Figure()
+    for lower, name, colour, symbol in (
+        (True, "away from the label", STRONG, "square"),
+        (False, "towards it", BLUE, "diamond"),
+    ):
+        own = [p for p, v in shifts.items() if (v < 0) == lower]
+        strength = [abs(shifts[p]) / scales[_kind(p) != "all"] for p in own]
+        figure.add_scatter(
+            x=[columns.index(_column(p)) for p in own],
+            y=[int(p.split(".")[0]) + 1 for p in own],
+            mode="markers",
+            name=name,
+            customdata=own,
+            marker={
+                "symbol": symbol,
+                "size": 21 if lower else 18,
+                "color": [pale(colour, 0.06 + 0.94 * s) for s in strength],
+                "line": {
+                    "width": [4 if p in chosen else 1 for p in own],
+                    "color": [GREY if p in chosen else pale(colour, 0.5) for p in own],
+                },
+            },
+            hovertext=[f"{shifts[p]:+.2f} logits, {_size(found, p)} dimensions" for p in own],
+            hovertemplate="layer %{y}, %{hovertext}<extra></extra>",
+            unselected={"marker": {"opacity": 1}},
+        )
+    layers = max(effect.layer for effect in found.effects) + 1
+    figure.update_layout(
+        template=template(),
+        title={"text": title},
+        height=130 + 36 * layers,
+        showlegend=False,
+        hovermode="closest",
+    )
+    figure.update_xaxes(
+        title="Part (heads, quarters of the FFN, and whole groups)",
+        tickvals=list(range(len(columns))),
+        ticktext=columns,
+        range=[-0.6, len(columns) - 0.4],
+        showgrid=False,
+    )
+    figure.update_yaxes(title="Layer (number)", dtick=1, range=[layers + 0.6, 0.4], showgrid=False)
+    return figure
+
+
+def _kind(part: str) -> str:
+    _, *rest = part.split(".")
+    return {"head": "head", "ffn": "quarter"}[rest[0]] if len(rest) == 2 else "all"
+
+
+def _column(part: str) -> str:
+    _, *rest = part.split(".")
+    if not rest:
+        return "all"
+    if len(rest) == 2:
+        return f"{'H' if rest[0] == 'head' else 'F'}{int(rest[1]) + 1}"
+    return "H" if rest[0] == "attention" else "F"
+
+
+def _columns(found: Effects) -> list[str]:
+    names = dict.fromkeys(_column(effect.part) for effect in found.effects)
+    heads = [n for n in names if n[0] == "H" and n[1:]]
+    quarters = [n for n in names if n[0] == "F" and n[1:]]
+    return [*heads, *quarters, "H", "F", "all"]
+
+
+def _size(found: Effects, part: str) -> int:
+    return next(effect.size for effect in found.effects if effect.part == part)
+
+
+def ablation_figure(found: Ablation, row: int, *, title: str = "") -> go.Figure:
+    """Logits of one row: before, after, and with random groups of the same size. A row an output."""
+    if not found.parts:
+        return note_figure("Nothing more is closed yet.")
+    names = [shown(name, 20) for name in found.labels or ("Score",)]
+    random = np.array([values[row] for values in found.random])
+    figure = go.Figure()
+    places = np.arange(len(names))
+    spread = 0.13 * np.sin(np.arange(len(random)) * 2.39996)
+    figure.add_scatter(
+        x=random.T.reshape(-1),
+        y=(places[:, None] + spread).reshape(-1),
+        mode="markers",
+        name="Random groups of the same size",
+        marker={"symbol": "x-thin-open", "color": GREY, "size": 8, "line": {"width": 1.5}},
+        hovertemplate="random group: %{x:.2f}<extra></extra>",
+    )
+    for name, values, symbol, colour in (
+        ("Before", found.before[row], "circle-open", BLUE),
+        ("Closed", found.after[row], "diamond", STRONG),
+    ):
+        figure.add_scatter(
+            x=values,
+            y=places,
+            mode="markers",
+            name=name,
+            marker={"symbol": symbol, "color": colour, "size": 14, "line": {"width": 3}},
+            hovertemplate=f"{name.lower()}: %{{x:.2f}}<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(),
+        title={"text": title},
+        height=150 + 62 * len(names),
+        legend={"y": 1.0, "yanchor": "bottom"},
+    )
+    figure.update_xaxes(title="Logit (the score, in a regression)")
+    figure.update_yaxes(
+        title="",
+        tickvals=list(places),
+        ticktext=names,
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+    )
+    return figure
