@@ -12,6 +12,7 @@ PAGES = (
     ("trade_off", "Trade-off", ":material/trending_down:"),
     ("pick_a_level", "Pick a level", ":material/rule:"),
     ("gates", "Gates", ":material/grid_view:"),
+    ("live", "Live", ":material/bolt:"),
     ("training", "Training", ":material/show_chart:"),
     ("compare", "Compare", ":material/compare_arrows:"),
     ("method", "Method", ":material/school:"),

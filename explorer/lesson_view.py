@@ -1,5 +1,7 @@
 """The guided lesson: one question a screen; the answer comes after a guess."""
 
+import html
+
 import streamlit as st
 
 from explorer import lesson, parts, selection, tiny_ffn
@@ -32,7 +34,7 @@ def guided() -> None:
         )
     )
     step, guess = steps[number - 1], guesses.get(number - 1)
-    st.markdown(f"#### {parts.plain(step.idea)}")
+    st.html(f"<p style='font-size:1.25rem;line-height:1.55;margin:0'>{html.escape(step.idea)}</p>")
     _ask(step, number - 1, guess)
     if guess is not None:
         _reveal(step, guess)
@@ -43,14 +45,13 @@ def guided() -> None:
 
 def _ask(step: Step, number: int, guess: int | None) -> None:
     st.subheader(parts.plain(step.question), anchor=False)
-    chosen = st.radio(
+    chosen = st.pills(
         "Your guess",
         range(len(step.options)),
-        index=guess,
+        default=guess,
         format_func=lambda option: parts.plain(step.options[option]),
         key=f"guess-{number}-{guess is None}",
         disabled=guess is not None,
-        horizontal=True,
     )
     if guess is None:
         st.button(

@@ -33,7 +33,7 @@ def one_gate() -> None:
     slope = float(gate_maths.penalty_gradient(mu, std, share)[0])
     left, right = st.columns(2, gap="large")
     with left:
-        parts.finding(f"Closed in {spread.closed:.0%} of the training steps")
+        parts.finding(f"Closed in {spread.closed:.0%} of the steps")
         figure = density_figure(mu, std)
         parts.chart(figure, "gate-density", alt="Where the value of the gate falls in training")
         st.latex(
@@ -51,8 +51,9 @@ def one_gate() -> None:
         st.metric("Probability of being kept", f"{kept:.1%}", help=explain("kept_probability"))
         st.metric("Penalty", f"{abs(kept - 1 + share):.3f}", help=explain("penalty"))
         st.metric("Gradient by mu", _signed(slope), help=explain("gradient"))
-    st.latex(
-        r"\text{penalty} = \left|\,\overline{P} - (1 - \text{target})\,\right|,\qquad "
+    left, right = st.columns(2, gap="large")
+    left.latex(r"\text{penalty} = \left|\,\overline{P} - (1 - \text{target})\,\right|")
+    right.latex(
         r"\frac{\partial\,\text{penalty}}{\partial \mu} = \pm \frac{1}{\sigma}\,"
         r"\varphi\!\left(\frac{\mu + 0.5}{\sigma}\right)"
     )
@@ -65,9 +66,9 @@ def one_gate() -> None:
 def _wish(kept: float, target: float) -> str:
     missed = kept - (1 - target)
     if abs(missed) < _MET:
-        return "The target is met: the penalty does not pull"
-    side = "down, towards closed" if missed > 0 else "up, towards open"
-    return f"The penalty pulls this gate {side}"
+        return "The target is met: no pull"
+    side = "to closed" if missed > 0 else "to open"
+    return f"The penalty pulls it {side}"
 
 
 def _signed(value: float) -> str:
@@ -103,13 +104,14 @@ def _matrix() -> None:
     parts.finding(title)
     figure = removal_figure(order[0][: rows // 10], order[1][: columns // 10])
     parts.chart(figure, "removal", alt=title)
+    st.latex(r"y = r \odot (W\,(c \odot x) + b)")
     st.latex(
-        r"y = r \odot (W\,(c \odot x) + b),\qquad \text{removed} = "
+        r"\text{removed} = "
         rf"1 - (1 - {rows / 100:.1f})(1 - {columns / 100:.1f}) = {gone:.2f}"
     )
     st.caption(
-        "r and c are the gates of rows and columns. A weight is needed only where both its row "
-        "and its column are kept."
+        "r and c are the gates of rows and columns. A weight is needed only where both its row and "
+        "its column are kept."
     )
 
 
@@ -209,10 +211,9 @@ def deviations() -> None:
     with right:
         figure = probability_figure(mu, std, share)
         parts.chart(figure, "deviations", alt="Probability of being kept over mu")
-    st.latex(
-        rf"P = \Phi\!\left(\frac{{\mu + 0.5}}{{{std:g}}}\right) = {1 - share:g}\ \Rightarrow\ "
-        rf"z = \mu + 0.5 = {value:.3f}"
-    )
+    left, right = st.columns(2, gap="large")
+    left.latex(rf"P = \Phi\!\left(\frac{{\mu + 0.5}}{{{std:g}}}\right) = {1 - share:g}")
+    right.latex(rf"\Rightarrow\ z = \mathrm{{clip}}(\mu + 0.5,\,0,\,1) = {value:.3f}")
     st.markdown(_deviation_words(std, value))
 
 
@@ -237,7 +238,7 @@ def _deviation_words(std: float, value: float) -> str:
 
 SCREENS = {
     "gate": ("One gate", one_gate),
-    "fold": ("Rows, columns, fold", fold),
+    "fold": ("Fold", fold),
     "deviations": ("Two deviations", deviations),
     "lesson": ("Lesson", lesson_view.guided),
 }

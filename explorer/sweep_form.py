@@ -33,6 +33,8 @@ def form(store: loaders.Store, frame: pd.DataFrame) -> None:
         format_func=_source_label,
         key="sweep-task",
     )
+    if source != OWN:
+        st.caption(TASKS[source].sentence)
     try:
         rows = _own_rows(root) if source == OWN else {"task": source}
         if rows is None:
@@ -47,7 +49,7 @@ def _source_label(name: str) -> str:
     if name == OWN:
         return "Your own rows, from a file"
     where = "generated here, no download" if TASKS[name].hub_id is None else "from the hub"
-    return f"{TASKS[name].title}: {TASKS[name].sentence.split('. ')[0].rstrip('.')} ({where})"
+    return f"{TASKS[name].title} ({where})"
 
 
 def _own_rows(root: Path) -> Rows | None:

@@ -14,10 +14,9 @@ from explorer.numbers import plural
 from explorer.sweep_process import Launch
 from explorer.sweep_request import form_words
 from explorer.theme import method_style
-from finegates_engine.cli_format import metric_label, seconds_text
-from finegates_engine.cli_progress import cell_text
+from finegates_engine.cli_format import metric_label, score_text, seconds_text
 from finegates_engine.errors import UserError
-from finegates_engine.sweep_state import SweepState
+from finegates_engine.sweep_state import CellState, SweepState
 
 REFRESH_S = 1.5
 SHOWN = 4
@@ -135,29 +134,26 @@ def _progress(state: SweepState, *, live: bool) -> None:
         text += ", about " + seconds_text(left) + " left" if left is not None else ", estimating"
     st.progress(_share(state), text=text)
     st.dataframe(
-        _table(state),
+        _table(state, live=live),
         hide_index=True,
         key=f"cells-{state.sweep_id}",
         column_config={
             "Target": st.column_config.NumberColumn(format="percent", help=explain("target")),
             "Seed": st.column_config.NumberColumn(help=explain("seed")),
-            "Done": st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent"),
-            metric_label(state.metric): st.column_config.NumberColumn(format="%.3f"),
+            "Done": st.column_config.ProgressColumn(min_value=0, max_value=100, format="%d%%"),
+            metric_label(state.metric): st.column_config.TextColumn(alignment="right"),
         },
     )
 
 
-def _table(state: SweepState) -> pd.DataFrame:
+def _table(state: SweepState, *, live: bool) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Target": [cell.target for cell in state.cells],
             "Seed": [cell.seed for cell in state.cells],
-            "Done": [
-                1.0 if cell.state == "done" else cell.step / cell.steps if cell.steps else 0.0
-                for cell in state.cells
-            ],
-            metric_label(state.metric): [cell.score for cell in state.cells],
-            "State": [cell_text(cell, state) for cell in state.cells],
+            "Done": [100 * (1.0 if cell.state == "done" else _part(cell)) for cell in state.cells],
+            metric_label(state.metric): [score_text(cell.score) for cell in state.cells],
+            "State": [_cell_words(cell, live=live) for cell in state.cells],
         }
     )
 
@@ -172,9 +168,22 @@ def _share(state: SweepState) -> float:
     return min(1.0, done / total) if total else 0.0
 
 
-def _part(cell: object) -> float:
-    steps = getattr(cell, "steps", None)
-    return float(getattr(cell, "step", 0)) / steps if steps else 0.0
+def _part(cell: CellState) -> float:
+    return cell.step / cell.steps if cell.steps else 0.0
+
+
+def _cell_words(cell: CellState, *, live: bool) -> str:
+    """How one training is going."""
+    steps = f"step {cell.step:,} of {cell.steps:,}" if cell.steps else ""
+    if cell.state == "done":
+        took = "" if cell.seconds is None else f" in {seconds_text(cell.seconds)}"
+        return "already in the store" if cell.cached else f"done{took}"
+    if cell.state == "running" and live:
+        left = "" if cell.seconds_left is None else f"{seconds_text(cell.seconds_left)} left"
+        return ", ".join(filter(None, [steps or "starting", left, cell.note]))
+    if cell.state in ("running", "planned"):
+        return f"stopped at {steps}" if steps and not live else "planned"
+    return f"{cell.state}: {cell.note}" if cell.note else cell.state
 
 
 def _failure(root: Path, one: Shown) -> None:

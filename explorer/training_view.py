@@ -43,7 +43,7 @@ def _pick_run(everything: pd.DataFrame, frame: pd.DataFrame, task: str) -> str:
 
 def _reading(history: pd.DataFrame) -> str:
     text = "Read it from left to right: a dot is a logged step, the line through the loss a "
-    text += "running median. "
+    text += "running median. Above stand the phases: gates open, learned, fixed. "
     if "gates_closed" in history:
         text += "The dotted line is what the schedule asks for at that moment. "
     return text + "Where a method adds a penalty, the loss holds it too."

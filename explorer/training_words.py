@@ -10,12 +10,8 @@ from finegates_engine.metrics import METRICS
 from finegates_engine.results import RunRecord
 from finegates_engine.tasks import REGRESSION_METRICS
 
-PHASES = {
-    "open": "Open: nothing is pressed",
-    "learn": "Learn: gates close",
-    "fixed": "Fixed: the rest adapts",
-}
-"""Phase of `finegates_engine.schedule` -> its words."""
+PHASES = ("open", "learn", "fixed")
+"""As in `finegates_engine.schedule`: not pressed to close; learned; set to 0 or 1."""
 
 
 def phases(config: RunConfig) -> list[Phase]:
@@ -25,7 +21,7 @@ def phases(config: RunConfig) -> list[Phase]:
         return []
     epochs = config.train.path_epochs if config.path else config.train.epochs
     borders = [0.0, config.gates.open_start, 1 - config.gates.finish, 1.0]
-    spans = zip(PHASES.values(), borders, borders[1:], strict=False)
+    spans = zip(PHASES, borders, borders[1:], strict=False)
     return [Phase(name, a * epochs, b * epochs) for name, a, b in spans if b - a > 1e-9]
 
 

@@ -6,10 +6,12 @@ One job at a time. A few compiled runs are kept, the least used are dropped. It 
 ends, so it never outlives the app.
 """
 
+import contextlib
 import json
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,9 @@ MOST_RUNS = 3
 """Compiled runs that are kept; one of MiniLM takes about 300 MB."""
 
 EXPLAIN_SECONDS = 20.0
+
+TELL_SECONDS = 0.3
+"""Between two reports of progress."""
 
 Event = dict[str, Any]
 Send = Callable[[Event], None]
@@ -130,7 +135,8 @@ class Desk:
         )
 
         def progress(what: str, now: Any) -> None:
-            share = _share(now.seconds_left, EXPLAIN_SECONDS)
+            half = 0.5 * _share(now.seconds_left, EXPLAIN_SECONDS / 2)
+            share = half if what == "Parts" else 0.5 + half
             self._tell(f"Timing, {what.lower()}: round {now.rounds}", share)
 
         self._tell("Taking the call apart", 0.0)
@@ -196,12 +202,10 @@ class Desk:
             if certificate is not None:
                 options = FoldOptions(**certificate.options)  # type: ignore[arg-type]
             certificate, _ = certify(compiled, data, options, self._tokenizer(run))
-            try:
-                RunStore(Path(store)).add_file(
-                    run.run_id, "certificate.json", to_bytes(certificate)
-                )
-            except UserError:  # a store that cannot be written: it holds for this race
-                pass
+            # A store that cannot be written: the certificate holds for this race.
+            with contextlib.suppress(UserError):
+                plain = to_bytes(certificate)
+                RunStore(Path(store)).add_file(run.run_id, "certificate.json", plain)
         if not certificate.passed:
             if problems(certificate):
                 raise UserError(
@@ -305,10 +309,16 @@ def main() -> None:
     inbox = _Inbox()
     threading.Thread(target=inbox.read, daemon=True).start()
     current: list[str] = [""]
-    desk = Desk(
-        lambda text, share: send({"id": current[0], "progress": text, "share": share}),
-        lambda: current[0] in inbox.cancelled,
-    )
+    told = [0.0]
+
+    def tell(text: str, share: float | None) -> None:
+        # Seldom: whoever reads it takes time from what is measured.
+        now = time.monotonic()
+        if share is None or now - told[0] >= TELL_SECONDS:
+            told[0] = now
+            send({"id": current[0], "progress": text, "share": share})
+
+    desk = Desk(tell, lambda: current[0] in inbox.cancelled)
     send({"progress": "Loading torch", "id": "", "share": None})
     send({"hello": _machine()})
     while (job := inbox.jobs.get()) is not None:

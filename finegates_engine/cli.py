@@ -15,10 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from finegates_engine import ranks
-from finegates_engine.cli_bench import bench
-from finegates_engine.cli_explain import explain
+from finegates_engine.cli_commands import bench, explain, prune
 from finegates_engine.cli_options import apply_options, with_config_options
-from finegates_engine.cli_prune import prune
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
 from finegates_engine.errors import UserError
 from finegates_engine.presets import preset

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -47,38 +47,22 @@ MATMUL_TOKENS = 64
 _FAILED, _INTERRUPTED = 1, 130
 
 
-def bench(
-    run: Annotated[
-        str | None,
-        typer.Argument(help="Id of a run, its beginning, its end or its hash. None with --matmul."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    batch: Annotated[str, typer.Option(help="Rows of a call, with commas.")] = "1,8,32",
-    tokens: Annotated[str, typer.Option(help="Tokens of a row, with commas.")] = "16,64,128",
-    threads: Annotated[str, typer.Option(help="Threads inside an operation, with commas.")] = "1",
-    backend: Annotated[
-        str, typer.Option(help="With commas: torch, compile (torch.compile), onnx (ONNX Runtime).")
-    ] = "torch",
-    precision: Annotated[str, typer.Option(help="With commas: fp32, bf16.")] = "fp32",
-    budget: Annotated[
-        float, typer.Option(help="Seconds for all cells; each has at least 15 rounds all the same.")
-    ] = 300.0,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
-        "cached_runs"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    no_save: Annotated[
-        bool, typer.Option("--no-save", help="Do not keep the timings in the store.")
-    ] = False,
-    matmul: Annotated[
-        bool, typer.Option("--matmul", help="Time single matrices against sparsity, without a run.")
-    ] = False,
-    sizes: Annotated[
-        str, typer.Option(help="With --matmul: rows x columns of matrices, with commas.")
-    ] = "384x384,1536x384",
-    rates: Annotated[
-        str, typer.Option(help="With --matmul: shares of rows and of columns to remove.")
-    ] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
+def run_bench(
+    *,
+    run: str | None,
+    device: str,
+    batch: str,
+    tokens: str,
+    threads: str,
+    backend: str,
+    precision: str,
+    budget: float,
+    store: Path,
+    as_json: bool,
+    no_save: bool,
+    matmul: bool,
+    sizes: str,
+    rates: str,
 ) -> None:
     """Time a pruned run against its dense model and Hugging Face's, on this machine."""
     choices = parse_choices(

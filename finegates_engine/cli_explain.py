@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -34,22 +34,17 @@ if TYPE_CHECKING:
     from finegates_engine.benchmark import RaceProgress
 
 
-def explain(
-    run: Annotated[str, typer.Argument(help="Id of a run, its beginning, its end or its hash.")],
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    batch: Annotated[int, typer.Option(help="Rows of a call.")] = 1,
-    tokens: Annotated[int, typer.Option(help="Tokens of a row.")] = 64,
-    threads: Annotated[int, typer.Option(help="Threads inside an operation.")] = 1,
-    budget: Annotated[
-        float, typer.Option(help="Seconds to measure; at least 8 rounds are made all the same.")
-    ] = 40.0,
-    onnx: Annotated[
-        bool, typer.Option("--onnx", help="Also time it in ONNX Runtime; exporting takes 15 s.")
-    ] = False,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
-        "cached_runs"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+def run_explain(
+    *,
+    run: str,
+    device: str,
+    batch: int,
+    tokens: int,
+    threads: int,
+    budget: float,
+    onnx: bool,
+    store: Path,
+    as_json: bool,
 ) -> None:
     """Where the time of a pruned run goes here, how fast it could be, and what to change."""
     choices = parse_choices(

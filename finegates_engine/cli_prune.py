@@ -4,9 +4,8 @@ folds."""
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -29,53 +28,19 @@ Heads = Literal["auto", "padded", "spread"]
 Residual = Literal["auto", "zeros", "gather"]
 
 
-def prune(
-    run: Annotated[str, typer.Argument(help="Id of a run, its beginning, its end or its hash.")],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for the bundle. Left out: only the certificate."),
-    ] = None,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
-        "cached_runs"
-    ),
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Where the run's rows are now, if they have moved."),
-    ] = None,
-    round_to: Annotated[
-        int, typer.Option(help="Fill widths up with zeros to a multiple of 1, 8, 16 or 32.")
-    ] = 16,
-    heads: Annotated[
-        str,
-        typer.Option(
-            help="Heads of several widths: padded with zeros, spread after the product, or auto."
-        ),
-    ] = "auto",
-    residual: Annotated[
-        str,
-        typer.Option(
-            help="Closed dimensions outside of pairs: kept as zeros, left out with a gather, or "
-            "auto."
-        ),
-    ] = "auto",
-    onnx: Annotated[
-        bool, typer.Option("--onnx", help="Also write model.onnx, certified in ONNX Runtime.")
-    ] = False,
-    compatible: Annotated[
-        bool,
-        typer.Option(
-            "--compatible",
-            help="Write a form that transformers loads by itself: only the FFN is smaller. For "
-            "runs with --pooling model.",
-        ),
-    ] = False,
-    backbone: Annotated[
-        Path | None,
-        typer.Option("--backbone", help="Folder of the base model, if it is elsewhere now."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a bundle that is in --out already.")
-    ] = False,
+def run_prune(
+    *,
+    run: str,
+    out: Path | None,
+    store: Path,
+    data: Path | None,
+    round_to: int,
+    heads: str,
+    residual: str,
+    onnx: bool,
+    compatible: bool,
+    backbone: Path | None,
+    force: bool,
 ) -> None:
     """Make a run's model smaller, prove that it gives the same outputs, and write it as a bundle.
 

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from finegates_engine import cli_bench, cli_bench_tables
 from finegates_engine.benchmark import RaceLimits
-from finegates_engine.cli_bench import bench, find_run
+from finegates_engine.cli_bench import find_run
 from finegates_engine.cli_bench_tables import bench_json, ms_text, print_bench, verdict_text
+from finegates_engine.cli_commands import bench
 from finegates_engine.errors import UserError
 from finegates_engine.latency import Speedup
 from finegates_engine.runs import RunStore

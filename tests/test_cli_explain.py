@@ -15,10 +15,10 @@ from timing_examples import certified_run
 from typer.testing import CliRunner
 
 from finegates_engine import cli_explain
+from finegates_engine.cli_commands import explain
 from finegates_engine.cli_explain import (
     _parts_table,
     _trials_table,
-    explain,
     explanation_json,
     print_explanation,
 )

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from finegates_engine import bundle
 from finegates_engine.cli import _said_plainly
-from finegates_engine.cli_prune import prune
+from finegates_engine.cli_commands import prune
 from finegates_engine.parity import read_certificate
 from finegates_engine.runs import RunStore
 

@@ -1,4 +1,4 @@
-"""The ladder of a run gains its measured rungs from a passing certificate and from timings alone."""
+"""Measured rungs come from a passing certificate and from timings alone."""
 
 from pathlib import Path
 

@@ -20,6 +20,7 @@ _BIG = {"size": 16}
 def density_figure(mu: float, std: float, *, title: str = "") -> go.Figure:
     """Where a gate's value falls in training: a bar for 0, a bar for 1, a density between."""
     spread = gate_maths.spread(mu, std)
+    top = max(0.2, spread.closed, spread.open)
     z, heights = gate_maths.density(mu, std)
     figure = go.Figure(
         go.Scatter(
@@ -47,6 +48,8 @@ def density_figure(mu: float, std: float, *, title: str = "") -> go.Figure:
             text=[f"{name}<br>{share:.0%}"],
             textposition="outside",
             textfont=_BIG,
+            textangle=0,
+            constraintext="none",
             cliponaxis=False,
             hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
         )
@@ -70,7 +73,7 @@ def density_figure(mu: float, std: float, *, title: str = "") -> go.Figure:
     )
     figure.update_xaxes(title="Value z of the gate (0 closed, 1 open)", range=[-0.12, 1.12])
     figure.update_yaxes(
-        title="Training steps<br>(share; density per 0.05)", tickformat=".0%", range=[0, 1.16]
+        title="Training steps<br>(share; density per 0.05)", tickformat=".0%", range=[0, 1.3 * top]
     )
     return figure
 
@@ -199,7 +202,12 @@ def layer_figure(gates: Array, stage: str, *, title: str = "") -> go.Figure:
     ):
         gone = closed[:, None] if column == 1 else closed[None, :]
         shown = np.where(np.broadcast_to(gone, matrix.shape), np.nan, matrix)
-        figure.add_trace(_numbers(matrix, shown, x, y), 1, column)
+        figure.add_trace(_cells(shown, x, y), 1, column)
+        for (row, place), number in np.ndenumerate(matrix):
+            text = f"{number + 0.0:.2g}".replace("-", "\u2212")
+            figure.add_annotation(
+                x=place, y=row, text=text, showarrow=False, font=_BIG, row=1, col=column
+            )
     figure.update_layout(template=template(), title={"text": title}, height=330, margin={"t": 70})
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False, autorange="reversed")
@@ -210,8 +218,8 @@ def layer_figure(gates: Array, stage: str, *, title: str = "") -> go.Figure:
     return figure
 
 
-def _numbers(matrix: Array, shown: Array, x: list[str], y: list[str]) -> go.Heatmap:
-    """A matrix as its numbers on pale cells, orange below 0 and blue above; NaN: no cell."""
+def _cells(shown: Array, x: list[str], y: list[str]) -> go.Heatmap:
+    """Pale cells, orange below 0 and blue above; NaN: no cell."""
     return go.Heatmap(
         z=shown,
         x=x,
@@ -222,9 +230,6 @@ def _numbers(matrix: Array, shown: Array, x: list[str], y: list[str]) -> go.Heat
         showscale=False,
         xgap=3,
         ygap=3,
-        text=[[f"{value:.2g}".replace("-", "\u2212") for value in row] for row in matrix],
-        texttemplate="%{text}",
-        textfont=_BIG,
         hoverinfo="skip",
     )
 

@@ -251,7 +251,7 @@ def _size(found: Effects, part: str) -> int:
 
 
 def ablation_figure(found: Ablation, row: int, *, title: str = "") -> go.Figure:
-    """Logits of one row: before, after, and with random groups of the same size. A row an output."""
+    """Logits of one row: before, after, and beside random groups. A row an output."""
     if not found.parts:
         return note_figure("Nothing more is closed yet.")
     names = [shown(name, 20) for name in found.labels or ("Score",)]

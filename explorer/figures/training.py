@@ -53,7 +53,7 @@ def training_figure(
         for trace in _traces(history, panel, x):
             figure.add_trace(trace, number, 1)
         ticks = {"tickformat": ".0%", "rangemode": "tozero"} if panel.share else {}
-        figure.update_yaxes(title=panel.title, row=number, col=1, nticks=5, **ticks)
+        figure.update_yaxes(title=panel.title, row=number, col=1, nticks=6, **ticks)
     for number, phase in enumerate(phases if x == "epoch" else ()):
         _mark_phase(figure, phase, shaded=number % 2 == 1)
     unit = "Epochs (passes over the training rows)" if x == "epoch" else "Steps"

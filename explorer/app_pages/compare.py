@@ -1,0 +1,24 @@
+"""What does the smaller model get wrong that the larger one got right? Two runs, row by row."""
+
+import streamlit as st
+
+from explorer import compare_view, loaders, parts
+
+store = loaders.current()
+listing = parts.question(
+    "What does the smaller model get wrong that the larger one got right?", store
+)
+everything = loaders.curves(store)
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    task = parts.pick_task(listing.frame)
+    pair = compare_view.pick_pair(store, everything.rows[everything.rows["task"] == task], task)
+if pair is None:
+    st.stop()
+
+compare_view.answer(pair, compare_view.compare(pair))
+left, right = st.columns(2, gap="large")
+with left:
+    compare_view.gates(pair)
+with right:
+    compare_view.ladder(pair)
