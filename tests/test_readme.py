@@ -32,6 +32,7 @@ def test_command_and_options_exist(line: str) -> None:
 
 
 def test_readme_has_the_commands_of_a_fresh_machine() -> None:
+    assert re.search(r"<!-- explorer -->\n```bash\n.*streamlit run explorer/app.py\n```", README)
     assert re.search(r"<!-- demo -->\n```bash\n.*finegates demo\n```", README)
     assert re.search(r"<!-- tests -->\n```bash\n.*-m pytest\n```", README)
 
@@ -39,7 +40,8 @@ def test_readme_has_the_commands_of_a_fresh_machine() -> None:
 def test_every_named_option_outside_code_blocks_exists() -> None:
     prose = re.sub(r"```bash\n.*?```", "", README, flags=re.S)
     named = set(re.findall(r"`(--[a-z-]+)", prose)) - {"--quick"}
-    known = {option for p in command("sweep").params for option in p.opts}
+    commands = ("sweep", "prune", "bench", "explain")
+    known = {option for name in commands for p in command(name).params for option in p.opts}
     assert named
     assert named <= known
 
