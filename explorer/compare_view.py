@@ -51,8 +51,13 @@ class Pair:
         return (self.store.root, *(f"{run} {versions.get(run)}" for run in self.ids))
 
 
-def pick_pair(store: loaders.Store, rows: pd.DataFrame, task: str) -> Pair | None:
-    """Choice of the two runs. None, with a note, where there is only one."""
+def pick_pair(
+    store: loaders.Store, chosen: str | None, rows: pd.DataFrame, task: str
+) -> Pair | None:
+    """Choice of the two runs. None, with a note, where there is only one.
+
+    chosen: the run that is selected for all pages, which may be of another task.
+    """
     runs = compare_words.all_runs(rows)
     if len(runs) < 2:
         st.info("Two runs of a task are needed to compare.", icon=":material/compare_arrows:")
@@ -60,7 +65,6 @@ def pick_pair(store: loaders.Store, rows: pd.DataFrame, task: str) -> Pair | Non
         st.code(f"finegates sweep --task {task} --targets 0,0.3,0.5", language="bash")
         return None
     labels = {str(name): compare_words.run_name(row) for name, row in runs.iterrows()}
-    chosen = selection.run_id(rows)
     first = chosen if chosen in labels else next(iter(labels))
     if chosen is not None and chosen not in labels:
         selection.put("run", None)  # of another task
@@ -150,26 +154,46 @@ def _rows(pair: Pair, found: Comparison, texts: RowTexts | None) -> None:
     if table.empty:
         st.info("No row is of this kind.", icon=":material/check:")
         return
-    percent = st.column_config.ProgressColumn(format="%.0f%%", min_value=0, max_value=100)
-    columns: dict[str, Any] = dict.fromkeys(("Larger, true class", "Smaller, true class"), percent)
-    if not found.classes:
-        number = st.column_config.NumberColumn(format="%.2f")
-        columns |= dict.fromkeys(("Label", "Larger says", "Smaller says", "Further off by"), number)
-    columns["Row"] = st.column_config.NumberColumn(format="%d", width=60)
-    columns |= dict.fromkeys(
-        texts.fields if texts is not None else (), st.column_config.TextColumn(width="large")
+    shown = st.dataframe(
+        table,
+        hide_index=True,
+        column_config=_columns(found, texts),
+        height=min(38 + 35 * len(table), 356),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"rows-{'-'.join(pair.ids)}-{change}",
     )
-    st.dataframe(
-        table, hide_index=True, column_config=columns, height=min(38 + 35 * len(table), 350)
-    )
+    picked = [place for place in shown["selection"]["rows"] if place < len(table)]
+    if picked and texts is not None:
+        for field in texts.fields:
+            st.caption(f"Row {int(table['Row'].iloc[picked[0]])}, {parts.plain(field)}")
+            st.text(str(table[compare_words.text_column(field)].iloc[picked[0]]))
     with st.container(horizontal=True, vertical_alignment="center"):
         parts.downloads(f"compare-{pair.task}-{change.replace(' ', '-')}", table=table)
         if texts is not None:
             count = int(found.rows["text_hash"].isin(list(texts.by_hash)).sum())
             st.caption(
                 f"Texts of {count:,} of {len(found.rows):,} rows, matched by their hashes: "
-                f"{parts.plain(texts.source)}."
+                f"{parts.plain(texts.source)}. Select a row to read it in full."
             )
+
+
+def _columns(found: Comparison, texts: RowTexts | None) -> dict[str, Any]:
+    number = st.column_config.NumberColumn
+    sure = {
+        compare_words.COLUMNS[name]: number(
+            format="%.0f%%", width=90, help="Probability that it gives to the true class."
+        )
+        for name in ("larger_sure", "smaller_sure")
+    }
+    names = [compare_words.COLUMNS[name] for name in ("label", "larger", "smaller", "worse")]
+    said: dict[str, Any] = dict.fromkeys(names, st.column_config.Column(width=100))
+    if not found.classes:
+        said = dict.fromkeys(names, number(format="%.2f", width=96))
+    fields = texts.fields if texts is not None else ()
+    width = st.column_config.TextColumn(width=370 if len(fields) == 1 else 200)
+    wide = {compare_words.text_column(field): width for field in fields}
+    return {"Row": number(format="%d", width=56), **wide, **said, **sure}
 
 
 def _texts(pair: Pair, record: RunRecord, found: Comparison) -> RowTexts | None:

@@ -22,6 +22,16 @@ CHANGES = {
     BOTH_WRONG: "Both wrong",
     BOTH_RIGHT: "Both right",
 }
+COLUMNS = {
+    "label": "Label",
+    "larger": "Larger says",
+    "smaller": "Smaller says",
+    "larger_sure": "Larger sure",
+    "smaller_sure": "Smaller sure",
+    "worse": "Further off by",
+}
+"""Column of the comparison's rows -> as it is shown."""
+
 _HOVER = 110
 _HALF = 0.5
 
@@ -69,23 +79,24 @@ def finding(found: Comparison, larger: Any, smaller: Any) -> tuple[str, str]:
     score += f" (change {range_text(low, high)}, rows resampled in pairs, one run each)"
     if found.test is None:
         worse = int((found.rows["worse"] > 0).sum())
-        title = f"The smaller model is further off on {worse:,} of {len(found.rows):,} rows"
+        title = f"The smaller model is further off on {worse:,} of {plural(len(found.rows), 'row')}"
         verdict = "more than chance" if found.difference.excludes_zero else "within chance"
         return title, f"{score}; {verdict}."
     test = found.test
-    title = f"The smaller model loses {plural(test.lost, 'row')} and wins {test.won:,}"
+    goes, come = ("goes" if test.lost == 1 else "go"), ("comes" if test.won == 1 else "come")
+    title = f"{plural(test.lost, 'row')} {goes} wrong and {test.won:,} {come} right"
     if not test.lost and not test.won:
         title = "Both models are right on the same rows"
-    verdict = "more than chance would" if test.differ else "no more than chance would"
+    verdict = "more uneven than" if test.differ else "no more uneven than"
     return title, (
-        f"Of {len(found.rows):,} rows. That split differs {verdict} (McNemar's exact test, "
-        f"p = {p_text(test.p_value)}). {score}."
+        f"Of {plural(len(found.rows), 'row')}, which is {verdict} chance makes it (McNemar's exact "
+        f"test, p {p_text(test.p_value)}). {score}."
     )
 
 
 def p_text(p: float) -> str:
     """A p-value with as many digits as mean something."""
-    return "under 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return "under 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
 
 
 def not_smaller(larger: Any, smaller: Any) -> str:
@@ -120,19 +131,23 @@ def row_table(
         nothing = ("",) * len(texts.fields)
         found = [texts.by_hash.get(digest, nothing) for digest in rows["text_hash"]]
         for place, field in enumerate(texts.fields):
-            table[field] = [own[place] for own in found]
-    if classes:
-        table["Label"] = [_class(value, names) for value in rows["label"]]
-        table["Larger says"] = [_class(value, names) for value in rows["larger"]]
-        table["Smaller says"] = [_class(value, names) for value in rows["smaller"]]
-        table["Larger, true class"] = 100 * rows["larger_sure"].to_numpy()
-        table["Smaller, true class"] = 100 * rows["smaller_sure"].to_numpy()
+            table[text_column(field)] = [own[place] for own in found]
+    if not classes:
+        for column in ("label", "larger", "smaller", "worse"):
+            table[COLUMNS[column]] = rows[column].to_numpy()
         return table
-    table["Label"] = rows["label"].to_numpy()
-    table["Larger says"] = rows["larger"].to_numpy()
-    table["Smaller says"] = rows["smaller"].to_numpy()
-    table["Further off by"] = rows["worse"].to_numpy()
+    # What says the label on every row needs no column of its own.
+    said = [name for name in ("larger", "smaller") if (rows[name] != rows["label"]).any()]
+    for column in ("label", *said):
+        table[COLUMNS[column]] = [_class(value, names) for value in rows[column]]
+    for column in ("larger_sure", "smaller_sure"):
+        table[COLUMNS[column]] = 100 * rows[column].to_numpy()
     return table
+
+
+def text_column(field: str) -> str:
+    """Title of the column with one text of a row."""
+    return f"Text ({field})"
 
 
 def _class(value: float, names: Sequence[str]) -> str:
@@ -183,7 +198,7 @@ def settings_text(differing: Mapping[str, tuple[object, object]]) -> str:
     told = [
         f"{name.split('.', 1)[-1].replace('_', ' ')} ({a} and {b})"
         for name, (a, b) in differing.items()
-    ]  # noqa: E501
+    ]
     return ", ".join(told)
 
 

@@ -95,8 +95,7 @@ def same(asked: Asked) -> None:
         parts.finding(title, subtitle)
         parts.chart(predictions_figure(found, asked.names, title=title), "live-predictions")
         notes = [live_words.reading_note(found.reading), _dense_note(found.dense_run_id)]
-        certificate = read_certificate(loaders.run(asked.store, asked.run_id))
-        notes.append(live_words.certificate_words(certificate))
+        notes.append(_certificate_note(asked))
         st.caption(parts.plain(" ".join(note for note in notes if note)))
 
     live_jobs.show("predict", job, draw)
@@ -123,7 +122,7 @@ def faster(asked: Asked) -> None:
         title, subtitle = live_words.race_finding(found)
         parts.finding(title, subtitle)
         parts.chart(race_figure(found, title=title), "live-race")
-        st.dataframe(pd.DataFrame(live_words.race_table(found)), hide_index=True)
+        st.table(pd.DataFrame(live_words.race_table(found)).set_index("Model"))
         st.caption(parts.plain(" ".join(live_words.race_notes(found, _cores()))))
         st.button(
             "Race again", type="tertiary", icon=":material/replay:", on_click=_start_race,
@@ -145,6 +144,14 @@ def _race_plan(asked: Asked) -> str:
     width = "as long as the text" if shape["tokens"] is None else f"of {shape['tokens']} tokens"
     threads = "1 thread" if shape["threads"] == 1 else f"{shape['threads']} threads"
     return f"{rows} {width}, {threads}, {shape['device'].upper()}: calls in turn, in random order."
+
+
+def _certificate_note(asked: Asked) -> str:
+    try:
+        certificate = read_certificate(loaders.run(asked.store, asked.run_id))
+    except UserError as error:
+        return f"Its certificate cannot be used: {error}."
+    return live_words.certificate_words(certificate)
 
 
 def _dense_note(dense: str | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.figures.live import flipped, label_shift, level_values
+from explorer.figures.live import flipped, label_shift, level_values, percent
 from explorer.numbers import plural
 from finegates_engine.advice import gap_text, remarks, worthwhile
 from finegates_engine.explanation import Explanation
@@ -55,7 +55,7 @@ def predictions_finding(found: Predictions) -> tuple[str, str]:
     same = dense.argmax(1) == pruned.argmax(1)
     if len(dense) == 1:
         names = found.labels[dense[0].argmax()], found.labels[pruned[0].argmax()]
-        shares = f"dense {_percent(dense[0].max())}, pruned {_percent(pruned[0].max())}"
+        shares = f"dense {percent(dense[0].max())}, pruned {percent(pruned[0].max())}"
         if same[0]:
             return f"Both say {names[0]}", f"With a probability of: {shares}."
         return f"They differ: {names[0]} and {names[1]}", f"Probability of its label: {shares}."
@@ -79,12 +79,16 @@ def reading_note(reading: Reading) -> str:
 
 def speedup_words(gain: Speedup, *, pruned: str = "Pruned") -> str:
     """Pruned is 1.5x as fast (1.4 to 1.6); or that no difference can be measured."""
-    low, high = f"{gain.low:.2f}", f"{gain.high:.2f}"
-    interval = low if low == high else f"{low} to {high}"
-    if gain.verdict == "no measurable difference":
-        return f"No measurable difference: {gain.value:.2f}x as fast ({interval})"
-    word = "faster" if gain.verdict == "faster" else "as fast: slower"
-    return f"{pruned} is {gain.value:.2f}x {word} ({interval})"
+    digits = 1 if gain.high - gain.low >= 0.1 else 2
+    value, low, high = (f"{number:.{digits}f}" for number in (gain.value, gain.low, gain.high))
+    interval = f"({low} to {high})"
+    match gain.verdict:
+        case "faster":
+            return f"{pruned} is {value}x faster {interval}"
+        case "slower":
+            return f"{pruned} is slower: {value}x as fast {interval}"
+        case _:
+            return f"No measurable difference: {value}x as fast {interval}"
 
 
 def race_finding(found: TextRace) -> tuple[str, str]:
@@ -99,7 +103,7 @@ def race_finding(found: TextRace) -> tuple[str, str]:
 
 def race_table(found: TextRace) -> list[dict[str, str]]:
     """A row a variant: median, p95, how many times as fast as dense."""
-    names = {DENSE: "Dense", PRUNED: "Pruned", TRANSFORMERS: "Transformers' own module"}
+    names = {DENSE: "Dense", PRUNED: "Pruned", TRANSFORMERS: "Transformers"}
     rows = []
     for name, label in names.items():
         if name not in found.latency:
@@ -111,7 +115,7 @@ def race_table(found: TextRace) -> list[dict[str, str]]:
                 "Model": label,
                 "Median": f"{1000 * times.median:.3g} ms",
                 "p95": f"{1000 * times.p95:.3g} ms",
-                "As fast as dense": "1"
+                "Speed": "1x"
                 if gain is None
                 else f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})",
             }
@@ -122,8 +126,8 @@ def race_table(found: TextRace) -> list[dict[str, str]]:
 def race_notes(found: TextRace, cores: int) -> list[str]:
     """Efficiency, tokenisation, padding, and what makes the numbers doubtful."""
     notes = [
-        f"Arithmetic is {found.mac_ratio:.2f} times less, so {100 * found.efficiency:.0f}% of "
-        "the ratio became speed.",
+        f"Efficiency {100 * found.efficiency:.0f}%: its arithmetic is {found.mac_ratio:.2f} times "
+        "less.",
         f"Tokenising takes {1000 * found.tokenise.median:.2g} ms more, the same for every model.",
     ]
     if found.filled < 1:
@@ -222,7 +226,3 @@ def explain_finding(found: Explanation) -> tuple[str, list[str]]:
 def row_names(rows: Sequence[Sequence[str]]) -> list[str]:
     """A line for each row; the two texts of a pair beside each other."""
     return [" / ".join(row) for row in rows]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share < 0.995 else ">99%"

@@ -59,7 +59,7 @@ def ask(store: loaders.Store, task: str, of_task: pd.DataFrame, rows: pd.DataFra
     against = [name for name in _AGAINST if name.split(".")[0] in references]
     chosen = selection.pick(
         "against",
-        "in",
+        "counted in",
         against,
         default=against[0],
         format_func=_AGAINST.__getitem__,

@@ -14,8 +14,8 @@ from explorer.pick_controls import Asked
 from finegates_engine.recommend import LIMITS, Candidate, LimitName, Recommendation, recommend
 
 
-def answer(asked: Asked) -> Candidate | None:
-    """The recommendation, why, and what slack would buy; the level it is about."""
+def answer(asked: Asked) -> Recommendation | None:
+    """The recommendation, why, and what slack would buy. None: no level can be compared."""
     pool, limits = asked.pool, asked.limits
     if not pool.candidates:
         st.info("No level can be compared.", icon=":material/filter_list:")
@@ -28,36 +28,46 @@ def answer(asked: Asked) -> Candidate | None:
     if shown is not None:
         _facts(shown, found, asked)
     _why(found, asked)
+    return found
+
+
+def levels(asked: Asked, found: Recommendation) -> None:
+    """Every level, drawn and as a table."""
+    limits = asked.limits
+    title, _ = pick_words.answer(found, asked.pool.labels, limits, asked.reference)
+    st.subheader("All levels", anchor=False)
     figure = levels_figure(
         _marks(found, asked), limit=limits.drop, unit=limits.drop_unit, title=title
     )
     parts.chart(figure, f"pick-{asked.task}", on_points=_select)
     st.caption(
         "How to read it: right is smaller, down is better. Filled marks keep to all limits, lines "
-        "are 95% intervals. Click a mark to see its run on every page.",
+        "are 95% intervals, levels of one share stand side by side. Click a mark to see its run on "
+        "every page.",
         help=explain("interval"),
     )
     _table(found, asked, figure)
-    return shown
 
 
 def _facts(shown: Candidate, found: Recommendation, asked: Asked) -> None:
     verdicts = found.verdicts[shown.key]
     with st.container(horizontal=True, gap="small"):
-        for name, spec in LIMITS.items():
+        for name in LIMITS:
             known, verdict = shown.measured.get(name), verdicts.get(name)
             if known is None and verdict is None:
                 continue
-            with st.container(width=236, border=True):
+            with st.container(width=182, height="stretch", border=True):
                 st.metric(
-                    spec.label,
+                    pick_words.heading(name, asked.limits.drop_unit),
                     pick_words.known_text(name, known, asked.limits.drop_unit),
-                    delta=pick_words.badge(verdict, known, asked.limits),
+                    delta=pick_words.badge(verdict, known),
                     delta_color="green" if verdict is not None and verdict.holds else "red",
                     delta_arrow="off",
                     help=_explained(name, asked),
                 )
-                st.caption(pick_words.how_known(name, known, asked.limits.drop_unit))
+                bound = pick_words.bound_text(verdict, asked.limits)
+                how = pick_words.how_known(name, known, asked.limits.drop_unit)
+                st.caption(f"{bound}  \n{how}")
 
 
 def _explained(name: LimitName, asked: Asked) -> str:
@@ -131,10 +141,9 @@ def _marks(found: Recommendation, asked: Asked) -> list[Mark]:
         verdicts = found.verdicts[one.key]
         metric = f"metrics.{level['split']}.{level['metric']}"
         lines = [hover_text(level, metric, None), ""]
-        lines += [
-            f"{pick_words.limit_text(v.name, v.bound, asked.limits)}: {pick_words.probability_text(v.probability)}"
-            for v in verdicts.values()
-        ]
+        for v in verdicts.values():
+            sure = pick_words.probability_text(v.probability)
+            lines.append(f"{pick_words.limit_text(v.name, v.bound, asked.limits)}: {sure}")
         marks.append(
             Mark(
                 label=asked.pool.labels[one.key],
@@ -162,9 +171,6 @@ def _select(points: list[dict[str, Any]]) -> None:
 
 def _table(found: Recommendation, asked: Asked, figure: Any) -> None:
     table = pick_words.table(asked.pool.candidates, asked.pool.labels, found, asked.limits)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader("All levels", anchor=False)
-        parts.downloads(f"pick-{asked.task}", table=table, figure=figure)
     shares = [c for c in table if c == "Encoder weights removed" or str(c).startswith("P(")]
     columns: dict[str, Any] = {
         str(c): st.column_config.NumberColumn(format="%.1f") for c in table.select_dtypes("number")
@@ -174,7 +180,10 @@ def _table(found: Recommendation, asked: Asked, figure: Any) -> None:
     shown = table.assign(**{str(c): 100 * table[c] for c in shares})
     if not shown["Choice"].any():
         shown = shown.drop(columns="Choice")
+    columns["Choice"] = st.column_config.TextColumn(width=110)
+    columns["Level"] = st.column_config.TextColumn(width=250)
     st.dataframe(shown, hide_index=True, column_config=columns, key=f"levels-{asked.task}")
+    parts.downloads(f"pick-{asked.task}", table=table, figure=figure)
     _left_out(asked.pool)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from explorer.levels import curve_label
-from explorer.numbers import MINUS, MISSING, plural, points_text
+from explorer.numbers import MINUS, MISSING, plural, points_text, range_text
 from finegates_engine.level_draws import DropUnit, Measured
 from finegates_engine.metrics import METRICS
 from finegates_engine.recommend import (
@@ -42,7 +42,7 @@ def amount_text(name: LimitName, value: float, unit: DropUnit) -> str:
         return f"{MINUS if value < -0.05 else ''}{abs(value):.1f}%"
     if name == "speedup":
         return f"{value:.2f}x"
-    number = f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    number = f"{value:.2g}" if value < 10 else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
     return f"{number} {LIMITS[name].unit}"
 
 
@@ -76,7 +76,8 @@ def answer(
     title = f"{removed} for {amount_text('drop', drop.value, limits.drop_unit)} of {metric}"
     if drop.value <= 0:
         title = f"{removed} without a loss of {metric}"
-    low, high = (amount_text("drop", value, limits.drop_unit) for value in drop.interval)
+    low, high = range_text(*drop.interval).split(" to ")
+    high += " points" if limits.drop_unit == "points" else "%"
     rows = "rows and seeds" if drop.kind == "rows and seeds" else "one seed, rows only"
     return title, (
         f"{labels[best.key]}: {best.score:.3f} against {reference['score']:.3f} of "
@@ -91,11 +92,11 @@ def _nothing(found: Recommendation, labels: Mapping[str, str], limits: Limits) -
         return title, f"Nothing was measured yet for: {missing}." if missing else ""
     verdicts = found.verdicts[found.nearest.key]
     misses = [
-        f"{LIMITS[v.name].label} by {amount_text(v.name, v.miss, limits.drop_unit)}"
+        f"{_lower(LIMITS[v.name].label)} by {amount_text(v.name, v.miss, limits.drop_unit)}"
         for v in verdicts.values()
         if not v.holds
     ]
-    return title, f"Nearest: {labels[found.nearest.key]}. It misses {', and '.join(misses)}."
+    return title, f"Nearest: {labels[found.nearest.key]}. It misses {' and '.join(misses)}."
 
 
 def runner_up(found: Recommendation, labels: Mapping[str, str], limits: Limits) -> str:
@@ -108,7 +109,7 @@ def runner_up(found: Recommendation, labels: Mapping[str, str], limits: Limits) 
     drop = amount_text("drop", other.measured["drop"].value, limits.drop_unit)
     sure = _least_sure(found.verdicts[other.key].values())
     text = f"Runner-up: {labels[other.key]}, which loses {drop}"
-    return f"{text}; its limits hold with {sure}." if sure else f"{text}."
+    return f"{text}; {sure} sure." if sure else f"{text}."
 
 
 def _least_sure(verdicts: Any) -> str:
@@ -124,11 +125,15 @@ def binds(found: Recommendation, goal: Goal) -> str:
         more = {"removed": "removes more", "speedup": "is faster", "drop": "loses less"}[goal]
         return f"No limit binds: no stored level {more}."
     names = [_lower(LIMITS[name].label) for name in found.binding]
+    text = f"What binds: {' and '.join(names)}."
     if found.best is None:
-        return f"What binds: {' and '.join(names)}."
-    return (
-        f"What binds: {' and '.join(names)}. Without it, a level that does better would be taken."
-    )
+        return text
+    more = {
+        "removed": "more could be removed",
+        "speedup": "a faster level could be taken",
+        "drop": "a level that loses less could be taken",
+    }[goal]
+    return f"{text} With more room there, {more}."
 
 
 def offer(given: Offer, best: Candidate | None, limits: Limits, goal: Goal, label: str) -> str:
@@ -154,11 +159,22 @@ def offer(given: Offer, best: Candidate | None, limits: Limits, goal: Goal, labe
 
 
 def known_text(name: LimitName, known: Measured | None, unit: DropUnit) -> str:
-    """A measured value, or that there is none."""
+    """A measured value under its `heading`, or that there is none."""
     if known is None:
         return MISSING
-    text = amount_text(name, known.value, unit)
-    return f"about {text}" if known.kind == "counted" else text
+    if name == "speedup":
+        return amount_text(name, known.value, unit)
+    number = amount_text(name, known.value, unit).split(" ")[0].removesuffix("%")
+    return f"≈ {number}" if known.kind == "counted" else number
+
+
+def heading(name: LimitName, unit: DropUnit) -> str:
+    """What a value is of, and its unit: Size on disk (MB)."""
+    spec = LIMITS[name]
+    if name == "speedup":
+        return spec.label
+    shown = spec.unit if name != "drop" else unit if unit == "points" else "%"
+    return f"{spec.label} ({shown})"
 
 
 def how_known(name: LimitName, known: Measured | None, unit: DropUnit) -> str:
@@ -172,17 +188,23 @@ def how_known(name: LimitName, known: Measured | None, unit: DropUnit) -> str:
     return f"{low} to {high} ({varied})"
 
 
-def badge(verdict: Verdict | None, known: Measured | None, limits: Limits) -> str | None:
-    """Whether a limit holds, short: 93% sure of at most 1.0 points. None: there is no limit."""
+def badge(verdict: Verdict | None, known: Measured | None) -> str | None:
+    """Whether a limit holds, short: 93% sure. None: there is no limit."""
     if verdict is None:
         return None
-    bound = amount_text(verdict.name, verdict.bound, limits.drop_unit)
-    within = f"{'at most' if LIMITS[verdict.name].at_most else 'at least'} {bound}"
     if known is None:
-        return f"not measured: {within}"
+        return "not measured"
     if known.draws is None:
-        return f"{'' if verdict.holds else 'not '}{within}"
-    return f"{probability_text(verdict.probability)} sure: {within}"
+        return "within" if verdict.holds else "not within"
+    return f"{probability_text(verdict.probability)} sure"
+
+
+def bound_text(verdict: Verdict | None, limits: Limits) -> str:
+    """The limit beside a value: limit 20 ms."""
+    if verdict is None:
+        return "no limit"
+    bound = amount_text(verdict.name, verdict.bound, limits.drop_unit)
+    return f"{'at most' if LIMITS[verdict.name].at_most else 'at least'} {bound}"
 
 
 def table(

@@ -10,9 +10,9 @@ from finegates_engine.cli_format import bytes_text
 _POLL_S = 0.7
 
 
-def take(store: loaders.Store, run_id: str) -> None:
+def take(store: loaders.Store, run_id: str, *, title: str) -> None:
     """The bundle, made on demand, and the command."""
-    st.subheader("Take it", anchor=False)
+    st.subheader(title, anchor=False)
     st.markdown(
         "The bundle is a zip with the smaller model's weights, tokenizer, certificate, card and a "
         "loader that needs only torch, transformers and safetensors."

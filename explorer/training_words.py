@@ -43,6 +43,7 @@ def finding(history: pd.DataFrame, record: RunRecord) -> tuple[str, str]:
     """(title, subtitle): when the gates had closed, and what the training came to."""
     metric = METRICS.get(record.headline)
     name = metric.label if metric is not None else record.headline
+    name = name.lower() if name.istitle() and " " not in name else name
     ended = f"{name} {score_text(record.score)} at the end"
     closed = history["gates_closed"].dropna() if "gates_closed" in history else pd.Series([])
     losses = history["loss"].dropna() if "loss" in history else pd.Series([])

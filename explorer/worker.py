@@ -29,10 +29,11 @@ UNSEEN_SECONDS = 150.0
 hidden tabs ask once a minute."""
 
 GRACE_SECONDS = 4.0
-"""A cancelled job that has not stopped by then is stopped with its process."""
+"""A cancelled job of those that take long, that has not stopped by then, is stopped with its
+process, which then has to load its models again."""
 
-LONGEST_SECONDS = {"predict": 180.0, "race": 600.0, "explain": 600.0}
-"""Kind of job -> when its process is held to be stuck."""
+LONGEST_SECONDS = {"race": 600.0, "explain": 600.0}
+"""Kinds of job that take long -> when their process is held to be stuck."""
 
 _OTHER_LONGEST = 240.0
 _RESULT_BYTES = 16 * 2**20
@@ -110,8 +111,11 @@ class Worker:
                 job.state = "cancelled"
             elif job is self._running and job.cancelled_at is None:
                 job.cancelled_at = time.monotonic()
-                job.progress = "Stopping"
-                self._say({"cancel": job.id})
+                if job.kind in LONGEST_SECONDS:
+                    job.progress = "Stopping"
+                    self._say({"cancel": job.id})
+                else:  # short: its process ends it, nobody looks at the result
+                    job.state = "cancelled"
 
     def close(self) -> None:
         """End the process; jobs that are left are cancelled."""
@@ -196,11 +200,12 @@ class Worker:
     def _watch(self, job: Job, process: "subprocess.Popen[str]") -> None:
         """End the process of a job that does not stop when it should."""
         longest = LONGEST_SECONDS.get(job.kind, _OTHER_LONGEST)
-        while not job.finished and process.poll() is None:
+        while self._running is job and process.poll() is None:
             now = time.monotonic()
             if job.cancelled_at is None and now - job.seen > UNSEEN_SECONDS:
                 self.cancel(job)
-            stubborn = job.cancelled_at is not None and now - job.cancelled_at > GRACE_SECONDS
+            asked = job.cancelled_at if job.kind in LONGEST_SECONDS else None
+            stubborn = asked is not None and now - asked > GRACE_SECONDS
             if stubborn or now - job.begun > longest:
                 if not stubborn:
                     job.error = f"It took longer than {longest:.0f} s and was stopped."
@@ -210,6 +215,8 @@ class Worker:
 
     def _end(self, job: Job, *, result: dict[str, Any] | None = None, error: str = "") -> None:
         with self._changed:
+            if job.state == "cancelled":
+                return
             if job.cancelled_at is not None and result is None:
                 job.state = "cancelled"
             elif result is None:

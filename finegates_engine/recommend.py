@@ -161,11 +161,12 @@ def recommend(
 ) -> Recommendation:
     """The level that does best by the goal of those that keep to all limits.
 
-    Levels that are equal by the goal are ranked by their score. For the goal "speedup", levels
-    without a measured one come last.
+    Of levels that are equal by the goal the one that most surely keeps to its limits comes first,
+    then the one that scores best: the best score of many is often luck. For the goal "speedup",
+    levels without a measured one come last.
     """
     verdicts = {one.key: judge(one, limits) for one in candidates}
-    ranked = sorted(candidates, key=lambda one: _rank(one, goal), reverse=True)
+    ranked = sorted(candidates, key=lambda one: _rank(one, verdicts[one.key], goal), reverse=True)
     passing = [one for one in ranked if all(v.holds for v in verdicts[one.key].values())]
     best = passing[0] if passing else None
     wanted = [c for c in ranked if best is None or _gain(c, goal) > _gain(best, goal)]
@@ -209,10 +210,11 @@ def _gain(candidate: Candidate, goal: Goal) -> float:
     return known.value if goal == "speedup" else -known.value
 
 
-def _rank(candidate: Candidate, goal: Goal) -> tuple[float, ...]:
+def _rank(candidate: Candidate, verdicts: Verdicts, goal: Goal) -> tuple[float, ...]:
     drop = candidate.measured.get("drop")
     score = -drop.value if drop is not None else candidate.score
-    return (_gain(candidate, goal), score, candidate.removed)
+    sure = min((round(v.probability or 0.0, 2) for v in verdicts.values()), default=1.0)
+    return (_gain(candidate, goal), sure, score, candidate.removed)
 
 
 def _failed(verdicts: Verdicts) -> list[LimitName]:

@@ -2,17 +2,18 @@
 
 import streamlit as st
 
-from explorer import compare_view, loaders, parts
+from explorer import compare_view, loaders, parts, selection
 
 store = loaders.current()
 listing = parts.question(
     "What does the smaller model get wrong that the larger one got right?", store
 )
-everything = loaders.curves(store)
+rows = loaders.curves(store).rows
+chosen = selection.run_id(listing.frame)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     task = parts.pick_task(listing.frame)
-    pair = compare_view.pick_pair(store, everything.rows[everything.rows["task"] == task], task)
+    pair = compare_view.pick_pair(store, chosen, rows[rows["task"] == task], task)
 if pair is None:
     st.stop()
 

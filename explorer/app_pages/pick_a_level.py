@@ -17,6 +17,10 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 if asked is None:
     st.stop()
 
-level = pick_view.answer(asked)
+found = pick_view.answer(asked)
+if found is None:
+    st.stop()
+level = found.best or found.nearest
 if level is not None:
-    take_view.take(store, level.run_id)
+    take_view.take(store, level.run_id, title="Take it" if found.best else "Take it anyway")
+pick_view.levels(asked, found)

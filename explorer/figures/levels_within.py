@@ -1,5 +1,6 @@
 """Levels against a limit on the score drop. Pure: candidates in, figure out."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import plotly.graph_objects as go
 from explorer.theme import GREY, STRONG, method_style, note_figure, pale, template
 
 HEIGHT = 400
+
+_STEP = 0.008
+"""Shares between marks that stand side by side."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,11 @@ def levels_figure(
     if limit is not None:
         _add_limit(figure, limit, low, unit)
     by_method: dict[str, list[Mark]] = {}
-    for mark in marks:
+    for mark in _side_by_side(marks):
         by_method.setdefault(mark.method, []).append(mark)
     for method, own in by_method.items():
         _add_marks(figure, method, own)
-    _add_choices(figure, marks)
+    _add_choices(figure, _side_by_side(marks))
     figure.update_layout(
         template=template(),
         title={"text": title},
@@ -124,23 +128,42 @@ def _add_choices(figure: go.Figure, marks: Sequence[Mark]) -> None:
         hoverinfo="skip",
         unselected={"marker": {"opacity": 1}},
     )
-    near = len({round(mark.removed, 2) for mark in chosen}) < len(chosen)
-    for number, mark in enumerate(sorted(chosen, key=lambda mark: mark.drop)):
+    for number, mark in enumerate(sorted(chosen, key=lambda mark: -mark.drop)):
+        above = number == 0 and len(chosen) > 1
         figure.add_annotation(
             x=mark.removed,
             y=mark.drop,
             text=mark.choice,
-            showarrow=False,
+            arrowcolor=GREY,
+            arrowwidth=1,
+            arrowhead=0,
+            standoff=11,
+            ax=56,
+            ay=-44 if above else 40,
             xanchor="left",
-            xshift=15,
-            yshift=(9 if number else -9) if near else 0,
             font={"size": 13},
         )
 
 
+def _side_by_side(marks: Sequence[Mark]) -> list[Mark]:
+    """Marks of the same share next to each other, best first; the share in the middle."""
+    groups: dict[float, list[Mark]] = {}
+    for mark in marks:
+        groups.setdefault(round(mark.removed, 2), []).append(mark)
+    placed = []
+    for own in groups.values():
+        for number, mark in enumerate(sorted(own, key=lambda mark: mark.drop)):
+            shift = _STEP * (number - (len(own) - 1) / 2)
+            placed.append(dataclasses.replace(mark, removed=mark.removed + shift))
+    return placed
+
+
 def _range(marks: Sequence[Mark], limit: float | None) -> tuple[float, float]:
-    values = [value for mark in marks for value in (mark.low, mark.high, mark.drop)]
-    values += [0.0] if limit is None else [0.0, limit]
+    """All marks and the limit, and intervals as far as they do not flatten the rest."""
+    values = [mark.drop for mark in marks] + ([0.0] if limit is None else [0.0, limit])
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    room = 0.07 * (high - low or 1.0)
+    span = max(high - low, 1.0)
+    ends = [max(mark.low, low - span) for mark in marks] + [min(m.high, high + span) for m in marks]
+    low, high = min(low, *ends), max(high, *ends)
+    room = 0.06 * (high - low)
     return low - room, high + room

@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
 from finegates_engine.live_results import Ablation, Effects, Levels, PartEffect, Predictions
 
-_LABEL_CHARACTERS = 34
+_LABEL_CHARACTERS = 26
 
 
 def shown(text: str, most: int = _LABEL_CHARACTERS) -> str:
     """A user's text as a label: one line, shortened, nothing in it read as HTML."""
-    line = "".join(c if c.isprintable() else " " for c in text)
+    line = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
     short = line if len(line) <= most else line[: most - 1].rstrip() + "\u2026"
     return html.escape(short)
 
@@ -32,19 +32,20 @@ def predictions_figure(found: Predictions, texts: Sequence[str], *, title: str =
         mode="lines",
         line={"color": pale(GREY, 0.5), "width": 4},
         hoverinfo="skip",
+        showlegend=False,
     )
     single = len(found.pruned) == 1
     for name, values, symbol, colour, position in (
         ("Dense", dense, "circle-open", BLUE, "top center"),
         ("Pruned", pruned, "diamond", STRONG, "bottom center"),
     ):
-        form = "{:.2f}" if found.labels is None else "{:.0%}"
+        words = [f"{v:.2f}" if found.labels is None else percent(v) for v in values]
         figure.add_scatter(
             x=values,
             y=places,
             name=name,
             mode="markers+text" if single else "markers",
-            text=[f"{name} {form.format(value)}" for value in values],
+            text=[f"{name} {word}" for word in words],
             textposition=position,
             cliponaxis=False,
             marker={"symbol": symbol, "color": colour, "size": 13, "line": {"width": 3}},
@@ -59,11 +60,13 @@ def predictions_figure(found: Predictions, texts: Sequence[str], *, title: str =
         showlegend=not single,
         legend={"y": 1.0, "yanchor": "bottom"},
     )
-    limits = None if found.labels is None else [-0.09, 1.09] if single else [-0.03, 1.03]
-    ticks = (
-        {} if found.labels is None else {"tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]}
-    )
-    figure.update_xaxes(title=axis, range=limits, **ticks)
+    room = 0.2 if single else 0.03  # for the words beside the marks
+    low, high = (0.0, 1.0) if found.labels is not None else _ends([*dense, *pruned])
+    figure.update_xaxes(title=axis, range=[low - room * (high - low), high + room * (high - low)])
+    if found.labels is not None:
+        figure.update_xaxes(
+            tickformat=".0%", tickvals=[0, 0.5, 1] if single else [0, 0.25, 0.5, 0.75, 1]
+        )
     figure.update_yaxes(
         title="",
         tickvals=places,
@@ -72,6 +75,18 @@ def predictions_figure(found: Predictions, texts: Sequence[str], *, title: str =
         showgrid=False,
     )
     return figure
+
+
+def percent(share: float) -> str:
+    """A probability in words; what rounds to all or nothing is not said to be that."""
+    if share >= 0.995:
+        return ">99%"
+    return "<1%" if share < 0.005 else f"{100 * share:.0f}%"
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _compared(
@@ -195,7 +210,7 @@ def effects_figure(found: Effects, chosen: Sequence[str], *, title: str = "") ->
             customdata=own,
             marker={
                 "symbol": symbol,
-                "size": 21 if lower else 18,
+                "size": 16 if lower else 14,
                 "color": [pale(colour, 0.06 + 0.94 * s) for s in strength],
                 "line": {
                     "width": [4 if p in chosen else 1 for p in own],
@@ -210,7 +225,7 @@ def effects_figure(found: Effects, chosen: Sequence[str], *, title: str = "") ->
     figure.update_layout(
         template=template(),
         title={"text": title},
-        height=130 + 36 * layers,
+        height=130 + 32 * layers,
         showlegend=False,
         hovermode="closest",
     )
@@ -233,17 +248,17 @@ def _kind(part: str) -> str:
 def _column(part: str) -> str:
     _, *rest = part.split(".")
     if not rest:
-        return "all"
+        return "All"
     if len(rest) == 2:
         return f"{'H' if rest[0] == 'head' else 'F'}{int(rest[1]) + 1}"
-    return "H" if rest[0] == "attention" else "F"
+    return "Heads" if rest[0] == "attention" else "FFN"
 
 
 def _columns(found: Effects) -> list[str]:
     names = dict.fromkeys(_column(effect.part) for effect in found.effects)
-    heads = [n for n in names if n[0] == "H" and n[1:]]
-    quarters = [n for n in names if n[0] == "F" and n[1:]]
-    return [*heads, *quarters, "H", "F", "all"]
+    heads = [n for n in names if n[0] == "H" and n[1:].isdigit()]
+    quarters = [n for n in names if n[0] == "F" and n[1:].isdigit()]
+    return [*heads, *quarters, "Heads", "FFN", "All"]
 
 
 def _size(found: Effects, part: str) -> int:

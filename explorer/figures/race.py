@@ -80,8 +80,8 @@ def parts_figure(found: Explanation, *, title: str = "") -> go.Figure:
     labels = [PARTS[part.part] for part in parts]
     figure = go.Figure()
     for name, values in (
-        (PRUNED, [part.pruned_ms for part in parts]),
         (DENSE, [part.dense_ms for part in parts]),
+        (PRUNED, [part.pruned_ms for part in parts]),
     ):
         label, colour, _ = VARIANTS[name]
         figure.add_bar(
@@ -96,7 +96,7 @@ def parts_figure(found: Explanation, *, title: str = "") -> go.Figure:
         x=[part.expected_ms for part in parts],
         y=labels,
         mode="markers",
-        name="Pruned, if time fell as arithmetic does",
+        name="Pruned as its arithmetic",
         marker={"symbol": "line-ns-open", "size": 22, "line": {"width": 2}, "color": GREY},
         hovertemplate="%{y}, expected: %{x:.2f} ms<extra></extra>",
     )
@@ -106,7 +106,7 @@ def parts_figure(found: Explanation, *, title: str = "") -> go.Figure:
         height=110 + 34 * len(parts),
         barmode="group",
         bargap=0.25,
-        legend={"y": 1.0, "yanchor": "bottom", "traceorder": "reversed"},
+        legend={"y": 1.0, "yanchor": "bottom"},
     )
     most = max(max(part.dense_ms, part.pruned_ms) for part in parts)
     figure.update_xaxes(title="Time in one call (ms)", range=[0, math.nextafter(1.06 * most, 1e9)])

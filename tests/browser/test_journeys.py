@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from explorer.screenshots import settle
+from explorer.screenshots import serving, settle
 
 MARKS = ".scatterlayer .trace .points path"
 
@@ -102,3 +102,37 @@ def test_page_of_a_figure_works_without_network(page, address, tmp_path):
     alone.goto(file.as_uri())
     alone.wait_for_selector(".main-svg")
     context.close()
+
+
+@pytest.mark.slow
+def test_start_a_small_sweep_and_watch_it_finish(page, tmp_path, tiny_backbone):
+    words = {"up": ("good", "great"), "down": ("bad", "dull")}
+    lines = [
+        f"the film was {words[label][number % 2]} {number},{label}"
+        for number in range(40)
+        for label in words
+    ]
+    rows = tmp_path / "Film reviews.csv"
+    rows.write_text("\n".join(["text,label", *lines]) + "\n")
+    with serving(tmp_path / "store") as address:
+        page.goto(f"{address}training")
+        settle(page)
+        page.get_by_role("combobox", name="Task").click()
+        page.get_by_role("option", name="Your own rows, from a file").click()
+        page.locator("input[type=file]").set_input_files(rows)
+        page.wait_for_selector("text=rows to train on")
+        page.get_by_text("Method and backbone").click()
+        page.get_by_role("textbox", name="Backbone").fill(str(tiny_backbone))
+        page.get_by_role("textbox", name="Targets").fill("0, 40")
+        page.get_by_role("textbox", name="Targets").press("Enter")
+        page.wait_for_selector("text=2 trainings.")
+        settle(page)
+        page.get_by_role("button", name="Start the sweep").click()
+        page.wait_for_selector("text=running", timeout=60_000)
+        page.wait_for_selector("text=2 of 2 trainings done", timeout=120_000)
+        page.wait_for_selector("text=finished", timeout=30_000)
+        assert query(page)["part"] == "sweeps"
+        page.get_by_text("Curves of a run").click()
+        page.wait_for_selector("text=of the gates had closed after")
+        settle(page)
+        assert "film-reviews" in page.locator("[data-testid=stMain]").inner_text()

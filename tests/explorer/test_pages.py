@@ -10,7 +10,12 @@ from explorer_stores import run_of
 
 from finegates_engine.runs import RunStore
 
-PAGES = {"trade_off": "How much can I remove?", "gates": "What was kept?"}
+PAGES = {
+    "trade_off": "How much can I remove?",
+    "gates": "What was kept?",
+    "pick_a_level": "Which level should I deploy?",
+    "compare": "What does the smaller model get wrong that the larger one got right?",
+}
 VIEWS = ("map", "matrix", "agreement", "movie")
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "explorer" / "app.py"

@@ -108,12 +108,12 @@ def test_sweep_runs_to_its_end_and_its_runs_are_in_the_store(tmp_path, asked):
 
 def test_sweep_outlives_the_process_that_started_it(tmp_path, asked):
     code = (
-        "import sys, pickle; from pathlib import Path\n"
+        "from pathlib import Path\n"
         "from explorer import sweep_process\n"
         "from explorer.sweep_request import request\n"
-        f"made = request(task='agreement', targets=(0.0,), seeds=(0,), backbone={asked.backbone!r})\n"
-        f"print(sweep_process.start(Path({str(tmp_path)!r}), made).process_id)"
-    ).replace("import sys, pickle; ", "")
+        f"asked = dict(targets=(0.0,), seeds=(0,), backbone={asked.backbone!r})\n"
+        f"sweep_process.start(Path({str(tmp_path)!r}), request(task='agreement', **asked))"
+    )
     root = str(sweep_process._SOURCE)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
