@@ -1,5 +1,6 @@
 """The widgets of "Compare"."""
 
+import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,7 @@ def _columns(found: Comparison, texts: RowTexts | None) -> dict[str, Any]:
     if not found.classes:
         said = dict.fromkeys(names, number(format="%.2f", width=96))
     fields = texts.fields if texts is not None else ()
-    width = st.column_config.TextColumn(width=370 if len(fields) == 1 else 200)
+    width = st.column_config.TextColumn(width=310 if len(fields) == 1 else 150)
     wide = {compare_words.text_column(field): width for field in fields}
     return {"Row": number(format="%d", width=56), **wide, **said, **sure}
 
@@ -215,9 +216,9 @@ def _texts(pair: Pair, record: RunRecord, found: Comparison) -> RowTexts | None:
     return texts if isinstance(texts, RowTexts) and texts.by_hash else None
 
 
-def _session() -> int:
+def _session() -> str:
     """A key of this user's session: texts that one user gives are not shown to another."""
-    return id(st.session_state.setdefault("own texts", object()))
+    return str(st.session_state.setdefault("own texts", secrets.token_hex(8)))
 
 
 def _ask_for_texts(pair: Pair, record: RunRecord, found: Comparison) -> None:
@@ -283,7 +284,8 @@ def ladder(pair: Pair) -> None:
     table = compare_words.ladder_table(pair.larger.to_dict(), pair.smaller.to_dict())
     st.dataframe(table, hide_index=True)
     configs = [to_json(loaders.record(pair.store, run).config) for run in pair.ids]
-    differing = differing_settings(configs[0], configs[1], ignore=_OWN)
+    of_paths = () if any(config["path"] for config in configs) else ("train.path_",)
+    differing = differing_settings(configs[0], configs[1], ignore=[*_OWN, *of_paths])
     if differing:
         text = compare_words.settings_text(differing)
         st.caption(f"They also differ in: {parts.plain(text)}.")

@@ -89,8 +89,8 @@ def finding(found: Comparison, larger: Any, smaller: Any) -> tuple[str, str]:
         title = "Both models are right on the same rows"
     verdict = "more uneven than" if test.differ else "no more uneven than"
     return title, (
-        f"Of {plural(len(found.rows), 'row')}, which is {verdict} chance makes it (McNemar's exact "
-        f"test, p {p_text(test.p_value)}). {score}."
+        f"Of {plural(len(found.rows), 'row')}; the split is {verdict} chance makes it (McNemar's "
+        f"exact test, p {p_text(test.p_value)}). {score}."
     )
 
 

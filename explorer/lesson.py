@@ -27,10 +27,10 @@ class Step:
     """Number of the right option."""
 
     reveal: str
-    """What is told after, with the numbers."""
+    """What is told after the right option, with the numbers."""
 
-    formula: str
-    """LaTeX of what the numbers come from."""
+    formulas: tuple[str, ...]
+    """LaTeX of what the numbers come from, a line each."""
 
 
 def steps() -> tuple[Step, ...]:
@@ -49,10 +49,12 @@ def _noise() -> Step:
         "row still play a part?",
         tuple(f"In {_hundredths(share)} of 100" for share in options),
         _nearest(options, kept),
-        f"In {_hundredths(kept)} of 100. The noise goes up as often as down, and every step up "
+        "The noise goes up as often as down, and every step up "
         "lets the row through. So the gate goes on learning: a row that helps can come back.",
-        r"P(z > 0) = \Phi\!\left(\frac{\mu + 0.5}{\sigma}\right)"
-        rf" = \Phi\!\left(\frac{{-0.5 + 0.5}}{{0.1}}\right) = {kept:.2f}",
+        (
+            r"P(z > 0) = \Phi\!\left(\frac{\mu + 0.5}{\sigma}\right)",
+            rf"\Phi\!\left(\frac{{-0.5 + 0.5}}{{0.1}}\right) = {kept:.2f}",
+        ),
     )
 
 
@@ -67,9 +69,9 @@ def _two_axes() -> Step:
         "weights is gone?",
         tuple(f"{share:.0%}" for share in options),
         _nearest(options, removed),
-        f"{removed:.0%}: {1 - TARGET:.0%} of the rows times {1 - TARGET:.0%} of the columns leave "
+        f"{1 - TARGET:.0%} of the rows times {1 - TARGET:.0%} of the columns leave "
         f"{(1 - TARGET) ** 2:.0%}. This is why a target always says what it counts.",
-        r"1 - (1 - 0.4)(1 - 0.4) = 1 - 0.6 \times 0.6 = " + f"{removed:.2f}",
+        (r"1 - (1 - 0.4)(1 - 0.4) = 1 - 0.6 \times 0.6 = " + f"{removed:.2f}",),
     )
 
 
@@ -86,10 +88,10 @@ def _fold() -> Step:
         "How much does the output of the layer with closed gates change when they are cut out?",
         options,
         0,
-        f"Not at all: {dense} weights became {small}, and the outputs differ by less than "
+        f"{dense} weights became {small}, and the outputs differ by less than "
         "0.000000000001. What is multiplied by 0 can leave. What the *closing* cost is another "
         "matter: that is the loss in score that the other pages show.",
-        r"\sum_{j} W_{ij}\, g_j\, a_j = \sum_{j:\; g_j > 0} W_{ij}\, g_j\, a_j",
+        (r"\sum_{j} W_{ij}\, g_j\, a_j = \sum_{j:\; g_j > 0} W_{ij}\, g_j\, a_j",),
     )
 
 
@@ -106,11 +108,13 @@ def _two_deviations() -> Step:
         "Training ends and the noise is switched off. What share of the gates is closed?",
         tuple(f"{share:.0%}" for share in options),
         _nearest(options, gate_maths.spread(mu, 0).closed),
-        f"None. Every gate is {value:.3f}: small, but not 0. The penalty believes {TARGET:.0%}, "
+        f"Every gate is {value:.3f}: small, but not 0. The penalty believes {TARGET:.0%}, "
         f"training has seen {drawn:.0%}, and the model that is used has closed nothing. This is "
         "why this project uses one deviation for both, and in the end sets every gate to 0 or 1.",
-        r"P = \Phi\!\left(\frac{\mu + 0.5}{0.5}\right) = 0.6 \;\Rightarrow\; z = \mu + 0.5 = "
-        f"{value:.3f}",
+        (
+            r"P = \Phi\!\left(\frac{\mu + 0.5}{0.5}\right) = 0.6",
+            rf"\Rightarrow\; z = \mu + 0.5 = {value:.3f}",
+        ),
     )
 
 

@@ -69,13 +69,14 @@ def _commit(number: int, chosen: int) -> None:
 
 
 def _reveal(step: Step, guess: int) -> None:
+    words = f"**{parts.plain(step.options[step.answer])}.** {parts.plain(step.reveal)}"
     if guess == step.answer:
-        st.success(parts.plain(step.reveal), icon=":material/check:")
+        st.success(words, icon=":material/check:")
     else:
-        right = parts.plain(step.options[step.answer])
-        st.info(f"**{right}.** {parts.plain(step.reveal)}", icon=":material/lightbulb:")
+        st.info(words, icon=":material/lightbulb:")
     _picture(step)
-    st.latex(step.formula)
+    for formula in step.formulas:
+        st.latex(formula)
 
 
 def _picture(step: Step) -> None:

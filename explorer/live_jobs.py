@@ -62,7 +62,8 @@ def show(slot: str, job: Job | None, draw: Callable[[dict[str, Any]], None]) -> 
         st.info("Stopped.", icon=":material/stop_circle:")
         st.button("Start again", key=f"again {slot}", on_click=forget, args=(slot,))
     else:
-        st.fragment(_waiting, run_every=POLL_S)(slot, job)
+        with st.container(key=f"waiting-{slot}"):
+            st.fragment(_waiting, run_every=POLL_S)(slot, job)
 
 
 def _waiting(slot: str, job: Job) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from explorer.figures.live import flipped, label_shift, level_values, percent
-from explorer.numbers import plural
+from explorer.figures.race import beyond
+from explorer.numbers import MINUS, plural
 from finegates_engine.advice import gap_text, remarks, worthwhile
 from finegates_engine.explanation import Explanation
 from finegates_engine.latency import Speedup
@@ -130,6 +131,8 @@ def race_notes(found: TextRace, cores: int) -> list[str]:
         "less.",
         f"Tokenising takes {1000 * found.tokenise.median:.2g} ms more, the same for every model.",
     ]
+    if slow := beyond(found):
+        notes.append(f"{plural(slow, 'slower call')} beyond the figure's edge.")
     if found.filled < 1:
         notes.append(f"{100 * (1 - found.filled):.0f}% of the tokens are padding.")
     if (found.load or 0.0) - found.shape.threads > _BUSY * cores:
@@ -182,7 +185,8 @@ def effects_finding(found: Effects) -> str:
         return "No head or FFN is left to close"
     most = max(single, key=lambda effect: abs(label_shift(found, effect)))
     name = part_label(most.part)
-    return f"{name[:1].upper()}{name[1:]} matters most: {label_shift(found, most):+.2f} logits"
+    shift = f"{label_shift(found, most):+.2f}".replace("-", MINUS)
+    return f"{name[:1].upper()}{name[1:]} matters most: {shift} logits"
 
 
 def ablation_finding(found: Ablation, row: int) -> tuple[str, str]:

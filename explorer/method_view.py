@@ -59,7 +59,9 @@ def one_gate() -> None:
     )
     st.caption(
         "Here one gate stands for all. Far from the threshold the gradient is nearly 0: a gate "
-        "that is clearly open or clearly closed is no longer moved by the penalty."
+        "that is clearly open or clearly closed is no longer moved by the penalty. This is the "
+        "paper's gate; by default this project trains with 0 or 1 in place of the clipped value "
+        "(`--relaxation hard`), with the same P and the same penalty."
     )
 
 

@@ -13,6 +13,9 @@ from explorer.numbers import plural
 from explorer.pick_controls import Asked
 from finegates_engine.recommend import LIMITS, Candidate, LimitName, Recommendation, recommend
 
+_MANY = 4
+"""Of so many levels within the limits the best is likely to be a lucky one."""
+
 
 def answer(asked: Asked) -> Recommendation | None:
     """The recommendation, why, and what slack would buy. None: no level can be compared."""
@@ -96,7 +99,7 @@ def _why(found: Recommendation, asked: Asked) -> None:
         pick_words.runner_up(found, pool.labels, limits),
     ]
     st.markdown("\n".join(f"- {parts.plain(line)}" for line in lines if line))
-    if found.passed > 1:
+    if found.passed >= _MANY:
         st.caption(
             f"Chosen among {plural(len(pool.candidates), 'level')}, of which {found.passed} keep "
             "to the limits: the best of many looks a little better than it is."

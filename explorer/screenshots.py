@@ -35,6 +35,7 @@ SIZES = {"wide": (1280, 900), "phone": (420, 900)}
 SCHEMES = ("light", "dark")
 PAGES = {
     "trade-off": "",
+    "pick-a-level": "pick_a_level?drop=2",
     "gates-map": "gates?view=map",
     "gates-matrix": "gates?view=matrix&layer=3&matrix=ffn_in",
     "gates-agreement": "gates?view=agreement&layer=3",
@@ -46,6 +47,10 @@ PAGES = {
     "method-layer": "method?screen=fold&shape=layer&stage=gated",
     "method-deviations": "method?screen=deviations",
     "method-lesson": "method?screen=lesson",
+    "compare": "compare",
+    "live": "live",
+    "live-levels": "live?more=levels",
+    "live-close": "live?more=close&close=2.head.3",
 }
 """Name of a picture -> address of its page."""
 
@@ -107,7 +112,8 @@ def settle(page: Any) -> None:
         "document.querySelectorAll('[data-testid=stSkeleton]').length === 0"
         " && [...document.querySelectorAll('.stPlotlyChart')]"
         ".every(chart => chart.querySelector('.main-svg'))"
-        " && !document.body.innerText.includes('still to compute')",
+        " && !document.body.innerText.includes('still to compute')"
+        " && document.querySelectorAll('[class*=st-key-waiting-]').length === 0",
         timeout=60_000,
     )
     page.wait_for_timeout(900)

@@ -143,6 +143,7 @@ def pick_number(
 
     chosen: float | None = st.number_input(
         label,
+        value=None,  # so that it can be emptied; what it shows is in the session
         min_value=low,
         max_value=high,
         key=_WIDGET + name,

@@ -1,5 +1,6 @@
 """The form that starts a sweep."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from finegates_engine.method_table import METHODS
 from finegates_engine.tasks import TASKS
 
 OWN = "own"
+_LOOKED_AT = 50
 PREVIEW_ROWS, PREVIEW_CHARACTERS = 4, 90
 
 Rows = dict[str, Any]
@@ -64,17 +66,18 @@ def _own_rows(root: Path) -> Rows | None:
     if given is None:
         st.caption("One column, or two that are compared, hold the text; another holds the label.")
         return None
-    upload = sweep_request.save_upload(root, given.name, given.getvalue())
-    table = sweep_request.read_upload(root, upload, given.name)
-    st.dataframe(_preview(table), hide_index=True, height="content")
-    columns = list(dict.fromkeys(table.schema.names))
+    known, key = loaders.memo("uploads", 32), (str(root), given.file_id)
+    if (looked := known.get(key)) is None:
+        known.put(key, looked := _look(root, given.name, given.getvalue()))
+    upload, columns = looked.upload, list(looked.longest)
+    st.dataframe(looked.preview, hide_index=True, height="content")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox("Label column", columns, index=_guess_label(columns))
         texts = [name for name in columns if name != label]
         chosen = st.multiselect(
             "Text columns (one or two)",
             texts,
-            default=_guess_text(table, texts),
+            default=sorted(texts, key=looked.longest.__getitem__)[-1:],
             max_selections=2,
             key=f"texts-{upload}-{columns.index(label)}",
         )
@@ -86,6 +89,29 @@ def _own_rows(root: Path) -> Rows | None:
         "text_fields": tuple(chosen),
         "label_field": label,
     }
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """What is known of an uploaded file."""
+
+    upload: str
+    preview: pd.DataFrame
+    longest: dict[str, int]
+    """Column -> characters of its longest cell in the first rows: the most is likely the text."""
+
+
+def _look(root: Path, name: str, data: bytes) -> _Looked:
+    """Keep an upload and read it. Raises UserError."""
+    upload = sweep_request.save_upload(root, name, data)
+    table = sweep_request.read_upload(root, upload, name)
+    columns = table.schema.names
+    head = table.slice(0, _LOOKED_AT)
+    longest = {
+        column: max(len(str(value)) for value in head.column(column).to_pylist())
+        for column in columns
+    }
+    return _Looked(upload, _preview(table), longest)
 
 
 def _preview(table: Any) -> pd.DataFrame:
@@ -105,13 +131,6 @@ def _cut(value: object) -> str:
 def _guess_label(columns: list[str]) -> int:
     likely = [i for i, n in enumerate(columns) if n.strip().lower() in ("label", "labels", "class")]
     return likely[0] if likely else len(columns) - 1
-
-
-def _guess_text(table: Any, names: list[str]) -> list[str]:
-    """The column that looks most like text: the longest cells of the first rows."""
-    head = table.slice(0, 50)
-    sizes = {n: max((len(str(v)) for v in head.column(n).to_pylist()), default=0) for n in names}
-    return [max(sizes, key=lambda name: sizes[name])] if sizes else []
 
 
 def _choices(source: str) -> Rows:

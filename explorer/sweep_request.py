@@ -172,7 +172,12 @@ def upload_path(root: Path, upload: str) -> Path:
 def read_upload(root: Path, upload: str, name: str) -> Any:
     """All columns of an uploaded file, pyarrow.Table. Raises UserError in the user's words."""
     with in_users_words(root, upload, name):
-        table = read_file(upload_path(root, upload), _EveryColumn(), ()).table
+        try:
+            table = read_file(upload_path(root, upload), _EveryColumn(), ()).table
+        except KeyError as error:  # of Arrow, which finds no single column of that name
+            raise UserError(
+                f"{name} has two columns of one name. Rename one of them in its first line."
+            ) from error
         if not table.num_rows:
             raise UserError(f"{name} has a header and no rows. Choose a file with rows.")
         if table.num_columns < 2:

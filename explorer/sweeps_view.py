@@ -56,7 +56,9 @@ def sweeps(root: Path, states: Sequence[SweepState]) -> list[Shown]:
     for launch in sweep_process.launches(root):
         own = [s for s in left if _belongs(s, launch)]
         left = [s for s in left if s not in own]
-        found.append(Shown(own[0] if own else None, launch, sweep_process.alive(launch)))
+        goes_on = not own or own[0].state == "running"  # else it only clears up
+        live = goes_on and sweep_process.alive(launch)
+        found.append(Shown(own[0] if own else None, launch, live))
     found += [Shown(state, None, state.state == "running") for state in left]
     return sorted(found, key=lambda one: (one.live, _when(one)), reverse=True)
 
@@ -140,7 +142,9 @@ def _progress(state: SweepState, *, live: bool) -> None:
         column_config={
             "Target": st.column_config.NumberColumn(format="percent", help=explain("target")),
             "Seed": st.column_config.NumberColumn(help=explain("seed")),
-            "Done": st.column_config.ProgressColumn(min_value=0, max_value=100, format="%d%%"),
+            "Done": st.column_config.ProgressColumn(
+                width="small", min_value=0, max_value=100, format="%d%%"
+            ),
             metric_label(state.metric): st.column_config.TextColumn(alignment="right"),
         },
     )

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from explorer.figures.training import Panel, Phase
+from explorer.numbers import plural
 from finegates_engine.cli_format import score_text, seconds_text
 from finegates_engine.config import RunConfig
 from finegates_engine.method_table import METHODS
@@ -12,6 +13,9 @@ from finegates_engine.tasks import REGRESSION_METRICS
 
 PHASES = ("open", "learn", "fixed")
 """As in `finegates_engine.schedule`: not pressed to close; learned; set to 0 or 1."""
+
+NEAR_ZERO = 0.005
+"""Losses below this are not compared."""
 
 
 def phases(config: RunConfig) -> list[Phase]:
@@ -51,9 +55,10 @@ def finding(history: pd.DataFrame, record: RunRecord) -> tuple[str, str]:
     if len(losses) > 1:
         tenth = max(1, len(losses) // 10)
         first, last = losses.iloc[:tenth].median(), losses.iloc[-tenth:].median()
-        way = "fell" if last < first else "rose"
-        said.append(f"The loss {way} from {first:.2g} to {last:.2g} (medians of a tenth).")
-    said.append(f"{record.costs.steps:,} steps in {seconds_text(record.costs.seconds_total)}.")
+        said.append(_loss_words(float(first), float(last)))
+    said.append(
+        f"{plural(record.costs.steps, 'step')} in {seconds_text(record.costs.seconds_total)}."
+    )
     if not len(closed) or closed.iloc[-1] <= closed.iloc[0]:
         return f"{ended[0].upper()}{ended[1:]}", " ".join(said)
     last = float(closed.iloc[-1])
@@ -63,5 +68,15 @@ def finding(history: pd.DataFrame, record: RunRecord) -> tuple[str, str]:
         share = history.loc[done, "epoch"] / history["epoch"].max()
         when = f"after {share:.0%} of the training"
     begun = float(closed.iloc[0])
-    more = f"From {begun:.0%} to {last:.0%}" if begun > 0.005 else f"{last:.0%}"
-    return f"{more} of the gates had closed {when}; {ended}", " ".join(said)
+    if begun > 0.005:
+        title = f"Gates closed rose from {begun:.0%} to {last:.0%}, which was reached {when}"
+    else:
+        title = f"{last:.0%} of the gates had closed {when}"
+    return f"{title}; {ended}", " ".join(said)
+
+
+def _loss_words(first: float, last: float) -> str:
+    if max(first, last) < NEAR_ZERO:
+        return f"The loss stayed below {NEAR_ZERO:g} (medians of the first and last tenth)."
+    way = "fell" if last < first else "rose"
+    return f"The loss {way} from {first:.2g} to {last:.2g} (medians of the first and last tenth)."

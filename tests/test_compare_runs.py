@@ -36,6 +36,8 @@ def test_every_row_is_lost_won_or_the_same():
     assert found.rows["larger_sure"].tolist() == pytest.approx([0.9, 0.8, 0.3, 0.4])
     assert found.rows["smaller_sure"].tolist() == pytest.approx([0.6, 0.3, 0.8, 0.1])
     assert found.difference.mean == 0
+    perfect = compare_predictions("accuracy", LARGER, predictions(LABEL, LABEL))
+    assert perfect.difference.mean == pytest.approx(0.5)
 
 
 def test_order_of_the_rows_does_not_matter():

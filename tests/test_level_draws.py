@@ -193,3 +193,26 @@ def test_speed_up_is_the_median_of_ratios():
     assert found.value == pytest.approx(np.exp(np.median(np.log(dense / pruned))))
     assert found.probability(1.0, at_most=False) == 1
     assert found.probability(2.1, at_most=False) == 0
+
+
+def test_percent_varies_as_the_ratio_of_the_scores_does():
+    generator = np.random.default_rng(4)
+    dense = generator.random(400) < 0.6
+    small = dense & (generator.random(400) < 0.7)
+    levels = scored(dense=[frame(dense)], small=[frame(small)])
+    found = ld.score_drop("accuracy", levels["small"], levels["dense"], unit="percent")
+    # Of the rows that dense gets right, a share is lost: a binomial of its own.
+    count, lost = int(dense.sum()), float(1 - small.sum() / dense.sum())
+    assert found.value == pytest.approx(100 * lost)
+    assert found.draws.std() == pytest.approx(100 * np.sqrt(lost * (1 - lost) / count), rel=0.1)
+
+
+def test_percent_over_seeds_is_the_ratios_error():
+    own, base = np.array([0.3, 0.4, 0.5]), np.array([0.70, 0.80, 0.90])
+    flat = [np.full(4000, scores.mean()) for scores in (own, base)]
+    levels = [ld.LevelScores(s, f, "same") for s, f in zip((own, base), flat, strict=True)]
+    drop = ld.score_drop("accuracy", *levels, unit="percent")
+    # Delta method: var(a / b) = var(a) / b^2 + a^2 var(b) / b^4, each of three seeds.
+    error = 100 * np.sqrt(0.01 / 3 / 0.8**2 + 0.4**2 * 0.01 / 3 / 0.8**4)
+    quartile = float(np.quantile(drop.draws, 0.75)) - drop.value
+    assert quartile == pytest.approx(error * stats.t.ppf(0.75, 3), rel=0.08)

@@ -149,3 +149,9 @@ def test_no_candidates_is_an_answer():
 def test_limits_that_are_none_are_refused(wrong):
     with pytest.raises(UserError, match="must be"):
         Limits(**wrong)
+
+
+def test_more_slack_is_offered_only_for_more():
+    levels = [level(0.3, 0.5), level(0.6, 1.2), level(0.6, 1.5, key="worse"), level(0.5, 1.4)]
+    offers = recommend(levels, Limits(drop=1.0)).offers
+    assert [o.candidate for o in offers] == [levels[1]]

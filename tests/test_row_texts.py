@@ -68,3 +68,9 @@ def test_file_that_is_not_one_says_why(tmp_path, name, text, problem):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=problem):
         find_texts(TaskConfig(name="sst2"), hashes("x"), data=tmp_path / name)
+
+
+def test_training_rows_of_a_folder_are_not_given(tmp_path):
+    folder = write_task(tmp_path / "reviews")
+    task = TaskConfig(name="reviews", data=str(folder), text_fields=("text",))
+    assert not find_texts(task, text_hashes(load_task(task).train)[:5]).by_hash

@@ -54,10 +54,11 @@ def density_figure(mu: float, std: float, *, title: str = "") -> go.Figure:
             hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
         )
     if spread.soft >= 0.005:
-        middle = float(np.clip(mu + gate_maths.OFFSET, 0.16, 0.84))
+        middle = float(np.clip(mu + gate_maths.OFFSET, 0.3, 0.7))
+        under = heights[np.abs(z - middle) < 0.13]  # the label's width
         figure.add_annotation(
             x=middle,
-            y=float(np.interp(middle, z, heights)) * BIN,
+            y=float(under.max()) * BIN,
             text=f"soft {spread.soft:.0%}",
             yshift=14,
             showarrow=False,
@@ -262,5 +263,5 @@ def beliefs_figure(target: float, penalty_std: float, *, title: str = "") -> go.
     )
     figure.update_layout(template=template(), title={"text": title}, height=300)
     figure.update_xaxes(title="Gates closed (share of all)", tickformat=".0%", range=[0, 1])
-    figure.update_yaxes(autorange="reversed", tickfont={"size": 16})
+    figure.update_yaxes(autorange="reversed", tickfont={"size": 16}, ticksuffix="  ")
     return figure

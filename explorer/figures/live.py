@@ -158,7 +158,8 @@ def levels_figure(found: Levels, texts: Sequence[str], row: int, *, title: str =
         for index in np.flatnonzero(other[1:, row] != other[:-1, row]):
             figure.add_vrect(x0=x[index], x1=x[index + 1], fillcolor=pale(GREY, 0.14), line_width=0)
         first = int(np.argmax(found.levels[0].outputs[row]))
-        axis = f"Probability of {shown(found.labels[first], 24)} (share)"
+        whose = shown(found.labels[first], 24) if len(texts) == 1 else "a row's first label"
+        axis = f"Probability of {whose} (share)"
         figure.update_yaxes(title=axis, tickformat=".0%", range=[-0.03, 1.03])
     else:
         figure.update_yaxes(title="Score (task's own scale)")
@@ -266,41 +267,40 @@ def _size(found: Effects, part: str) -> int:
 
 
 def ablation_figure(found: Ablation, row: int, *, title: str = "") -> go.Figure:
-    """Logits of one row: before, after, and beside random groups. A row an output."""
+    """How far each logit of one row moves, beside random groups. A row an output."""
     if not found.parts:
         return note_figure("Nothing more is closed yet.")
     names = [shown(name, 20) for name in found.labels or ("Score",)]
-    random = np.array([values[row] for values in found.random])
+    before, after = np.array(found.before[row]), np.array(found.after[row])
+    random = np.array([values[row] for values in found.random]) - before
     figure = go.Figure()
     places = np.arange(len(names))
-    spread = 0.13 * np.sin(np.arange(len(random)) * 2.39996)
+    spread = 0.2 * np.sin(np.arange(len(random)) * 2.39996)
     figure.add_scatter(
         x=random.T.reshape(-1),
         y=(places[:, None] + spread).reshape(-1),
         mode="markers",
-        name="Random groups of the same size",
+        name="Random group",
         marker={"symbol": "x-thin-open", "color": GREY, "size": 8, "line": {"width": 1.5}},
-        hovertemplate="random group: %{x:.2f}<extra></extra>",
+        hovertemplate="random group: %{x:+.2f}<extra></extra>",
     )
-    for name, values, symbol, colour in (
-        ("Before", found.before[row], "circle-open", BLUE),
-        ("Closed", found.after[row], "diamond", STRONG),
-    ):
-        figure.add_scatter(
-            x=values,
-            y=places,
-            mode="markers",
-            name=name,
-            marker={"symbol": symbol, "color": colour, "size": 14, "line": {"width": 3}},
-            hovertemplate=f"{name.lower()}: %{{x:.2f}}<extra></extra>",
-        )
+    figure.add_scatter(
+        x=after - before,
+        y=places,
+        mode="markers",
+        name="Chosen parts",
+        customdata=np.stack([before, after], axis=1),
+        marker={"symbol": "diamond", "color": STRONG, "size": 14},
+        hovertemplate="%{x:+.2f}: from %{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",
+    )
+    figure.add_vline(x=0, line={"color": BLUE, "width": 2})
     figure.update_layout(
         template=template(),
         title={"text": title},
         height=150 + 62 * len(names),
         legend={"y": 1.0, "yanchor": "bottom"},
     )
-    figure.update_xaxes(title="Logit (the score, in a regression)")
+    figure.update_xaxes(title="Change from before (logits, or score; the line is no change)")
     figure.update_yaxes(
         title="",
         tickvals=list(places),

@@ -18,7 +18,7 @@ VARIANTS = {
 """Variant -> its name, colour and marker."""
 
 _MOST_POINTS = 150
-_FAR = 3.0  # times the p95: slower calls are counted, not drawn
+_FAR = 1.25  # times the p95: slower calls are counted, not drawn
 
 
 def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
@@ -26,12 +26,10 @@ def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
     if not race.seconds:
         return note_figure("Nothing was timed.")
     names = [name for name in VARIANTS if name in race.seconds]
-    limit = _FAR * max(race.latency[name].p95 for name in names) * 1000
-    figure, beyond = go.Figure(), 0
+    limit, figure = _limit(race), go.Figure()
     for place, name in enumerate(names):
         label, colour, symbol = VARIANTS[name]
         ms = 1000 * np.asarray(race.seconds[name][:_MOST_POINTS])
-        beyond += int((ms > limit).sum())
         ms = ms[ms <= limit]
         spread = 0.26 * np.sin(np.arange(len(ms)) * 2.39996)  # the golden angle: even, no chance
         figure.add_scatter(
@@ -53,7 +51,6 @@ def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
                 line={"color": colour, "width": width},
                 hovertemplate=f"{label}, {words}: {1000 * value:.3g} ms<extra></extra>",
             )
-    more = f"; {beyond} slower ones not drawn" if beyond else ""
     figure.update_layout(
         template=template(),
         title={"text": title},
@@ -61,7 +58,7 @@ def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
         showlegend=False,
         hovermode="closest",
     )
-    figure.update_xaxes(title=f"One call (ms; a point a round{more})", rangemode="tozero")
+    figure.update_xaxes(title="One call (ms; a point a round)", rangemode="tozero")
     figure.update_yaxes(
         title="",
         tickvals=list(range(len(names))),
@@ -70,6 +67,17 @@ def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
         showgrid=False,
     )
     return figure
+
+
+def beyond(race: TextRace) -> int:
+    """How many calls are too slow to be drawn."""
+    ms = 1000 * np.array([values[:_MOST_POINTS] for values in race.seconds.values()])
+    return int((ms > _limit(race)).sum())
+
+
+def _limit(race: TextRace) -> float:
+    """Milliseconds up to which calls are drawn."""
+    return _FAR * 1000 * max(times.p95 for times in race.latency.values())
 
 
 def parts_figure(found: Explanation, *, title: str = "") -> go.Figure:

@@ -13,6 +13,9 @@ SMOOTH_ROWS = 9
 """Logged steps in the median that is drawn through the loss."""
 
 _PANEL = 175
+_FEW = 12
+"""Up to so many steps are marked one by one, or a single one could not be seen."""
+
 _BAND = "rgba(127,127,127,0.10)"
 
 
@@ -52,7 +55,7 @@ def training_figure(
     for number, panel in enumerate(shown, start=1):
         for trace in _traces(history, panel, x):
             figure.add_trace(trace, number, 1)
-        ticks = {"tickformat": ".0%", "rangemode": "tozero"} if panel.share else {}
+        ticks = {"tickformat": ".2~%", "rangemode": "tozero"} if panel.share else {}
         figure.update_yaxes(title=panel.title, row=number, col=1, nticks=6, **ticks)
     for number, phase in enumerate(phases if x == "epoch" else ()):
         _mark_phase(figure, phase, shaded=number % 2 == 1)
@@ -76,7 +79,7 @@ def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:
     places, values = rows[x], rows[panel.column]
     if panel.column == "loss":
         middle = values.rolling(SMOOTH_ROWS, center=True, min_periods=1).median()
-        dots = {"color": pale(BLUE, 0.35), "size": 4}
+        dots = {"color": pale(BLUE, 0.35), "size": 4 if len(values) > _FEW else 8}
         return [
             go.Scatter(x=places, y=values, mode="markers", marker=dots, hovertemplate=hover),
             go.Scatter(
@@ -104,7 +107,7 @@ def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:
         go.Scatter(
             x=places,
             y=values,
-            mode="lines",
+            mode="lines" if len(values) > _FEW else "lines+markers",
             line={"color": colour, "width": 2.5},
             hovertemplate=hover,
         )
@@ -120,7 +123,6 @@ def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:
                 hovertemplate="Asked for: %{y:.1%}<extra></extra>",
             )
         )
-        traces[0].update(line_shape="linear")
     return traces
 
 

@@ -1,6 +1,10 @@
 """What a person does, in a real browser."""
 
 import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +75,9 @@ def test_which_dimensions_of_a_layer_are_kept_and_whether_another_seed_agrees(pa
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 420])
-@pytest.mark.parametrize("path", ["", "gates?view=map", "gates?view=agreement"])
+@pytest.mark.parametrize(
+    "path", ["", "gates?view=map", "gates?view=agreement", "pick_a_level", "compare"]
+)
 def test_nothing_is_wider_than_the_window(browser, address, scheme, width, path):
     viewport = {"width": width, "height": 900}
     context = browser.new_context(color_scheme=scheme, viewport=viewport)
@@ -125,6 +131,7 @@ def test_start_a_small_sweep_and_watch_it_finish(page, tmp_path, tiny_backbone):
         page.get_by_role("textbox", name="Backbone").fill(str(tiny_backbone))
         page.get_by_role("textbox", name="Targets").fill("0, 40")
         page.get_by_role("textbox", name="Targets").press("Enter")
+        page.get_by_text("Independent").click()
         page.wait_for_selector("text=2 trainings.")
         settle(page)
         page.get_by_role("button", name="Start the sweep").click()
@@ -133,6 +140,63 @@ def test_start_a_small_sweep_and_watch_it_finish(page, tmp_path, tiny_backbone):
         page.wait_for_selector("text=finished", timeout=30_000)
         assert query(page)["part"] == "sweeps"
         page.get_by_text("Curves of a run").click()
-        page.wait_for_selector("text=of the gates had closed after")
+        page.wait_for_selector("text=40% of the gates had closed after")
         settle(page)
-        assert "film-reviews" in page.locator("[data-testid=stMain]").inner_text()
+        assert "2 runs in store" in page.locator("[data-testid=stSidebar]").inner_text()
+
+
+@pytest.mark.slow
+def test_find_the_level_for_at_most_one_point_and_download_its_bundle(page, tmp_path):
+    store = tiny_levels(tmp_path)
+    with serving(store) as address:
+        page.goto(f"{address}pick_a_level")
+        settle(page)
+        box = page.get_by_role("spinbutton", name="Score drop at most")
+        box.fill("1")
+        box.press("Enter")
+        settle(page)
+        answer = page.locator("h3").first.inner_text()
+        assert re.match(r"40% of the encoder can go (without a loss|for \d\.\d points)", answer)
+        page.get_by_role("button", name="Make the bundle").click()
+        page.wait_for_selector("button:has-text('Download the bundle')", timeout=120_000)
+        settle(page)
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Download the bundle").click()
+        assert "from the certificate" in page.locator("[data-testid=stMain]").inner_text()
+    file = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(file)
+    with zipfile.ZipFile(file) as packed:
+        packed.extractall(tmp_path / "out")
+    checked = subprocess.run(
+        [sys.executable, "-m", "finegates_model"],
+        cwd=tmp_path / "out" / file.stem,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def tiny_levels(folder: Path) -> Path:
+    """A store of two trained tiny runs, with nothing and with 40% removed."""
+    from tiny import tiny_config
+    from tiny_runs import places, tiny_run
+
+    from finegates_engine.backbone import weights_hash
+    from finegates_engine.cell import train
+    from finegates_engine.data import load_task
+
+    store, _ = tiny_run(folder)
+    backbone, task = places()
+    config = tiny_config(backbone, task, model={"pooling": "mean"})
+    (folder / "scratch").mkdir()
+    result = train(
+        config,
+        load_task(config.task),
+        folder=backbone,
+        weights_hash=weights_hash(backbone),
+        scratch=folder / "scratch",
+    )
+    store.save(result)
+    return store.root

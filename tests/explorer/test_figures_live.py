@@ -139,6 +139,15 @@ def test_race_says_what_makes_it_doubtful():
     assert "Other work" not in " ".join(live_words.race_notes(race_of(1.5), cores=2))
 
 
+def test_calls_that_are_far_too_slow_are_counted_instead_of_drawn():
+    found = race_of(1.5)
+    slow = {**found.seconds, "dense": (1.0, *found.seconds["dense"][1:])}
+    found = TextRace(**{**vars(found), "seconds": slow})
+    assert "1 slower call beyond" in " ".join(live_words.race_notes(found, cores=2))
+    drawn = next(trace for trace in race.race_figure(found).data if trace.name == "Dense")
+    assert len(drawn.x) == 19
+
+
 def test_breaking_point_is_between_two_levels():
     found = levels(0.9, 0.8, 0.4, 0.3)
     assert live_words.levels_finding(found, 0)[0] == "The label flips between 10% and 20% removed"
@@ -170,7 +179,7 @@ def effects() -> Effects:
 
 def test_part_that_moves_the_label_most_is_named_and_gone_ones_are_gaps():
     found = effects()
-    assert live_words.effects_finding(found) == "Head 1 of layer 1 matters most: -2.50 logits"
+    assert live_words.effects_finding(found) == "Head 1 of layer 1 matters most: \u22122.50 logits"
     figure = live.effects_figure(found, ["0.head.0"])
     drawn = [code for trace in figure.data for code in trace.customdata]
     assert sorted(drawn) == ["0", "0.head.0", "0.head.1"]
@@ -194,7 +203,8 @@ def test_closing_is_held_against_random_groups():
     assert "more than 2 of 2 random groups" in subtitle
     assert "flips from positive to negative; random groups flip it 0 of 2 times" in subtitle
     figure = live.ablation_figure(found, 0)
-    assert len(figure.data[0].x) == 4
+    np.testing.assert_allclose(figure.data[0].x, [0.0, 0.1, -0.1, 0.0], atol=1e-9)
+    assert list(figure.data[1].x) == [2.0, -1.5]
     assert live.ablation_figure(Ablation(**{**vars(found), "parts": ()}), 0).layout.annotations
 
 

@@ -39,17 +39,20 @@ ABLATED = Ablation(
 )
 
 
+def same_label(count):
+    return PREDICTIONS.dump_python(predictions(((0.1, 0.9),) * count, ((0.2, 0.8),) * count))
+
+
 class Answers(Worker):
     """Answers at once with what is known of a kind of job; leaves the others waiting."""
 
     def __init__(self):
         super().__init__()
         self.jobs = []
-        rows = levels(0.9, 0.8, 0.4)
         self.known = {
-            "predict": PREDICTIONS.dump_python(predictions(((0.1, 0.9),), ((0.2, 0.8),))),
+            "predict": same_label(1),
             "race": TEXT_RACE.dump_python(race_of(1.5)),
-            "levels": LEVELS.dump_python(rows),
+            "levels": LEVELS.dump_python(levels(0.9, 0.8, 0.4)),
             "effects": EFFECTS.dump_python(effects()),
             "ablate": ABLATION.dump_python(ABLATED),
         }
@@ -57,7 +60,12 @@ class Answers(Worker):
     def submit(self, kind, **arguments):
         job = Job(f"job {len(self.jobs)}", kind, arguments)
         self.jobs.append(job)
-        answer = self.known.get(kind)
+        answer, count = self.known.get(kind), len(arguments["rows"])
+        if kind == "predict" and isinstance(answer, dict):
+            answer = same_label(count)
+        if kind == "levels":
+            cut = [{**level, "outputs": level["outputs"][:count]} for level in answer["levels"]]
+            answer = {**answer, "levels": cut}
         if isinstance(answer, dict):
             job.state, job.result = "done", answer
         elif isinstance(answer, str):
@@ -97,7 +105,7 @@ def test_page_opens_over_every_store(store, answers, open_app, request):
 def test_first_screen_says_both_answers(full, answers, open_app):
     app = open_app(full, "live", task="sst2")
     button(app, "Race dense against pruned").click().run()
-    assert [s.value.replace("\\", "") for s in app.subheader][0] == "Both say positive"
+    assert app.subheader[0].value == "Both say positive"
     assert "Pruned is 1.50x faster (1.50 to 1.50)" in words(app)
     assert "No certificate yet" in words(app)
     assert "Efficiency 75%" in words(app)
@@ -180,7 +188,7 @@ def test_waiting_page_says_its_place_and_can_cancel(full, answers, open_app):
     assert "2 computations before this one" in str(app.get("progress")[0].proto)
     button(app, "Cancel").click().run()
     assert "Stopped." in words(app)
-    answers.known["predict"] = PREDICTIONS.dump_python(predictions(((0.1, 0.9),), ((0.2, 0.8),)))
+    answers.known["predict"] = same_label(1)
     button(app, "Start again").click().run()
     assert "Both say positive" in words(app)
 
@@ -237,6 +245,7 @@ def test_settings_of_the_address_go_into_the_race(full, answers, open_app):
     assert len(app.warning) == 3
 
 
+@pytest.mark.slow
 def test_real_worker_predicts_certifies_and_races_a_tiny_run(tmp_path, open_app, monkeypatch):
     store, run = tiny_run(tmp_path)
     made = Worker()
@@ -252,7 +261,7 @@ def test_real_worker_predicts_certifies_and_races_a_tiny_run(tmp_path, open_app,
         assert certificate is not None
         assert certificate.passed
         assert "Certified: logits differ" in words(_until(app, lambda: "Certified" in words(app)))
-        assert "torch" not in sys.modules or made.machine
+        assert made.machine["cores"] >= 1
     finally:
         made.close()
 

@@ -234,6 +234,7 @@ def test_upload_is_looked_at_checked_and_started(one, open_app, sleeping):
         (b"", "empty"),
         (b"\x00\x01\x02\x03", "cannot be read as CSV"),
         (b"text,label\na,x\nb,x\n", "have the label 'x'"),
+        (b"a,a,label\nx,y,z\n", "two columns of one name"),
         (b"<html>\n<b>no table</b>\n", "has one column"),
     ],
 )
