@@ -6,7 +6,8 @@ from typing import Any
 import streamlit as st
 
 from explorer import live_jobs, live_words, parts, selection
-from explorer.figures.live import ablation_figure, effects_figure, levels_figure
+from explorer.figures.closing import ablation_figure, effects_figure
+from explorer.figures.live import levels_figure
 from explorer.figures.race import parts_figure
 from explorer.live_view import Asked
 from finegates_engine.explanation import EXPLANATION

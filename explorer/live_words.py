@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.figures.live import flipped, label_shift, level_values, percent
+from explorer.figures.closing import label_shift
+from explorer.figures.live import flipped, level_values, percent
 from explorer.figures.race import beyond
 from explorer.numbers import MINUS, plural
 from finegates_engine.advice import gap_text, remarks, worthwhile

@@ -219,8 +219,8 @@ def _launch(root: Path, asked: SweepRequest) -> None:
 def _checked(root: Path, asked: SweepRequest, name: str) -> str:
     """What the engine's own reader makes of the rows, in a sentence. Raises UserError."""
     known = loaders.memo("checked rows", 64)
-    key = (str(root), asked.upload, asked.task, asked.text_fields, asked.label_field)
-    key += (asked.max_rows,)
+    rows = (asked.task, asked.text_fields, asked.label_field, asked.max_rows)
+    key = (str(root), asked.upload, *rows)
     if (said := known.get(key)) is None:
         data = sweep_request.check_rows(root, asked, name)
         kind = "real values are predicted"

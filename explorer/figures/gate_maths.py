@@ -194,6 +194,7 @@ def layer_figure(gates: Array, stage: str, *, title: str = "") -> go.Figure:
         horizontal_spacing=0.16,
         subplot_titles=("Into the layer", "Out of the layer"),
     )
+    notes = [note.to_plotly_json() for note in figure.layout.annotations]
     for column, (matrix, x, y) in enumerate(
         (
             (layer.weights_in, ["x1", "x2", "x3"], inner),
@@ -204,12 +205,20 @@ def layer_figure(gates: Array, stage: str, *, title: str = "") -> go.Figure:
         gone = closed[:, None] if column == 1 else closed[None, :]
         shown = np.where(np.broadcast_to(gone, matrix.shape), np.nan, matrix)
         figure.add_trace(_cells(shown, x, y), 1, column)
-        for (row, place), number in np.ndenumerate(matrix):
-            text = f"{number + 0.0:.2g}".replace("-", "\u2212")
-            figure.add_annotation(
-                x=place, y=row, text=text, showarrow=False, font=_BIG, row=1, col=column
-            )
+        notes += [
+            {
+                "x": place,  # a number is a place among categories, also where these look like one
+                "y": row,
+                "xref": f"x{column}",
+                "yref": f"y{column}",
+                "text": f"{number + 0.0:.2g}".replace("-", "\u2212"),
+                "showarrow": False,
+                "font": _BIG,
+            }
+            for (row, place), number in np.ndenumerate(matrix)
+        ]
     figure.update_layout(template=template(), title={"text": title}, height=330, margin={"t": 70})
+    figure.update_layout(annotations=notes)
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False, autorange="reversed")
     figure.update_yaxes(title="Inner dimension", row=1, col=1)

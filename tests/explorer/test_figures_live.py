@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from explorer import live_words
-from explorer.figures import live, race
+from explorer.figures import closing, live, race
 from finegates_engine.latency import latency, speedup
 from finegates_engine.live_results import (
     Ablation,
@@ -180,7 +180,7 @@ def effects() -> Effects:
 def test_part_that_moves_the_label_most_is_named_and_gone_ones_are_gaps():
     found = effects()
     assert live_words.effects_finding(found) == "Head 1 of layer 1 matters most: \u22122.50 logits"
-    figure = live.effects_figure(found, ["0.head.0"])
+    figure = closing.effects_figure(found, ["0.head.0"])
     drawn = [code for trace in figure.data for code in trace.customdata]
     assert sorted(drawn) == ["0", "0.head.0", "0.head.1"]
     towards = next(trace for trace in figure.data if trace.name == "towards it")
@@ -202,10 +202,10 @@ def test_closing_is_held_against_random_groups():
     assert title == "Closing it moves a logit by 2.00; a random group by 0.10"
     assert "more than 2 of 2 random groups" in subtitle
     assert "flips from positive to negative; random groups flip it 0 of 2 times" in subtitle
-    figure = live.ablation_figure(found, 0)
+    figure = closing.ablation_figure(found, 0)
     np.testing.assert_allclose(figure.data[0].x, [0.0, 0.1, -0.1, 0.0], atol=1e-9)
     assert list(figure.data[1].x) == [2.0, -1.5]
-    assert live.ablation_figure(Ablation(**{**vars(found), "parts": ()}), 0).layout.annotations
+    assert closing.ablation_figure(Ablation(**{**vars(found), "parts": ()}), 0).layout.annotations
 
 
 def test_text_that_is_not_read_is_said():

@@ -155,3 +155,13 @@ def test_beliefs_are_the_three_shares_of_the_design():
     shares = beliefs_figure(0.4, 0.5).data[0].x
     assert shares == pytest.approx([0.4, 0.1026, 0.0], abs=1e-3)
     assert beliefs_figure(0.4, 0.1).data[0].x == pytest.approx([0.4, 0.4, 0.0], abs=1e-9)
+
+
+def test_numbers_stand_on_their_cells():
+    figure = layer_figure(tiny_ffn.gates_of([1, 3]), "folded")
+    for trace, axis in zip(figure.data, ("x", "x2"), strict=True):
+        cells = np.asarray(trace.z)
+        for note in figure.layout.annotations:
+            if note.xref == axis or (axis == "x" and note.xref == "x1"):
+                shown = float(note.text.replace("\u2212", "-"))
+                assert cells[note.y, note.x] == shown
