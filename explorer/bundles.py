@@ -21,7 +21,6 @@ KEPT = 4
 
 _ONE_AT_A_TIME = threading.Lock()
 _STARTING = threading.Lock()
-_TAIL = 12
 
 
 class BundleJob:
@@ -84,14 +83,14 @@ class BundleJob:
             errors="replace",
         ) as process:
             self._process = process
-            said = []
+            said: list[str] = []
             assert process.stderr is not None
             for line in process.stderr:
                 text = line.strip()
                 if text.endswith("..."):
                     self.steps.append(text.removesuffix("...").strip())
                 elif text:
-                    said = [*said, text][-_TAIL:]
+                    said.append(text)
             process.wait()
         if self._stopped:
             self.error = "Stopped."
@@ -141,7 +140,8 @@ def _jobs() -> loaders.Memo:
 
 
 def _reason(said: list[str], code: int) -> str:
-    """What the command said when it failed: its message, or the last line of a traceback."""
-    if any(line.startswith("Traceback") for line in said):
-        return f"finegates prune failed: {said[-1]}"
-    return " ".join(said[-3:]) if said else f"finegates prune ended with code {code}."
+    """What the command said last when it failed: its message is one line."""
+    if not said:
+        return f"finegates prune ended with code {code}."
+    broke = any(line.startswith("Traceback") for line in said)
+    return f"finegates prune failed: {said[-1]}" if broke else said[-1]

@@ -160,11 +160,12 @@ def _rows(pair: Pair, found: Comparison, texts: RowTexts | None) -> None:
         hide_index=True,
         column_config=_columns(found, texts),
         height=min(38 + 35 * len(table), 356),
-        on_select="rerun",
+        on_select="rerun" if texts is not None else "ignore",
         selection_mode="single-row",
-        key=f"rows-{'-'.join(pair.ids)}-{change}",
+        key=f"rows-{'-'.join(pair.ids)}-{change}-{texts is None}",
     )
-    picked = [place for place in shown["selection"]["rows"] if place < len(table)]
+    chosen = shown["selection"]["rows"] if texts is not None else []
+    picked = [place for place in chosen if place < len(table)]
     if picked and texts is not None:
         for field in texts.fields:
             st.caption(f"Row {int(table['Row'].iloc[picked[0]])}, {parts.plain(field)}")

@@ -220,9 +220,11 @@ class Worker:
             if job.cancelled_at is not None and result is None:
                 job.state = "cancelled"
             elif result is None:
-                job.state, job.error = "failed", job.error or error
+                job.error = job.error or error
+                job.state = "failed"  # last: a page looks at any moment
             else:
-                job.state, job.result = "done", result
+                job.result = result
+                job.state = "done"
 
     def _say(self, message: dict[str, Any]) -> None:
         process = self._process

@@ -18,6 +18,9 @@ Goal = Literal["removed", "speedup", "drop"]
 SAME_SHARE = 0.01
 """Shares removed that differ by less than about this count as the same level of removal."""
 
+CAUTION = 0.9
+"""Levels that are equal otherwise are compared by the drop that they keep to this surely."""
+
 _OFFERS = 2
 
 
@@ -161,12 +164,12 @@ def recommend(
 ) -> Recommendation:
     """The level that does best by the goal of those that keep to all limits.
 
-    Of levels that are equal by the goal the one that most surely keeps to its limits comes first,
-    then the one that scores best: the best score of many is often luck. For the goal "speedup",
-    levels without a measured one come last.
+    Of levels that are equal by the goal the one comes first whose drop, as surely as CAUTION says,
+    is the least: the best score of many is often luck, and few seeds leave much open. For the goal
+    "speedup", levels without a measured one come last.
     """
     verdicts = {one.key: judge(one, limits) for one in candidates}
-    ranked = sorted(candidates, key=lambda one: _rank(one, verdicts[one.key], goal), reverse=True)
+    ranked = sorted(candidates, key=lambda one: _rank(one, goal), reverse=True)
     passing = [one for one in ranked if all(v.holds for v in verdicts[one.key].values())]
     best = passing[0] if passing else None
     wanted = [c for c in ranked if best is None or _gain(c, goal) > _gain(best, goal)]
@@ -210,11 +213,10 @@ def _gain(candidate: Candidate, goal: Goal) -> float:
     return known.value if goal == "speedup" else -known.value
 
 
-def _rank(candidate: Candidate, verdicts: Verdicts, goal: Goal) -> tuple[float, ...]:
+def _rank(candidate: Candidate, goal: Goal) -> tuple[float, ...]:
     drop = candidate.measured.get("drop")
-    score = -drop.value if drop is not None else candidate.score
-    sure = min((round(v.probability or 0.0, 2) for v in verdicts.values()), default=1.0)
-    return (_gain(candidate, goal), sure, score, candidate.removed)
+    feared = math.inf if drop is None else drop.bound(CAUTION, at_most=True)
+    return (_gain(candidate, goal), -feared, candidate.score, candidate.removed)
 
 
 def _failed(verdicts: Verdicts) -> list[LimitName]:

@@ -74,13 +74,15 @@ def test_more_sureness_asks_for_more_room():
     assert recommend([vague], Limits(drop=verdict.needed, sureness=0.9)).best is vague
 
 
-def test_of_equal_removal_the_surest_comes_first():
+def test_of_equal_removal_the_one_that_is_better_known_comes_first():
     lucky = level(0.5, 0.5, spread=6.0, key="lucky")
     steady = level(0.4998, 0.8, spread=0.4, key="steady")
     found = recommend([lucky, steady], Limits(drop=1.0))
     assert found.best is steady
     assert found.runner_up is lucky
-    assert recommend([lucky, steady], Limits()).best is lucky
+    assert recommend([lucky, steady], Limits()).best is steady
+    sharp = level(0.5, 0.7, spread=0.4, key="sharp")
+    assert recommend([lucky, steady, sharp], Limits()).best is sharp
 
 
 def test_what_was_not_measured_does_not_hold():

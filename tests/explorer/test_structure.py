@@ -12,7 +12,20 @@ FILES = sorted(ROOT.rglob("*.py"))
 PURE = [*ROOT.glob("figures/*.py")]
 PURE += [
     ROOT / f"{name}.py"
-    for name in ("theme", "levels", "findings", "gate_words", "numbers", "glossary")
+    for name in (
+        "theme",
+        "levels",
+        "findings",
+        "gate_words",
+        "numbers",
+        "glossary",
+        "gate_maths",
+        "tiny_ffn",
+        "lesson",
+        "training_words",
+        "sweep_process",
+        "sweep_request",
+    )
 ]
 
 
