@@ -232,8 +232,13 @@ def wanted_runs(levels: pd.DataFrame, y: str) -> Iterable[tuple[str, ...]]:
     return list(levels["run_ids"]) if y.startswith("metrics.") else []
 
 
-def axis_format(of: Quantity) -> str:
-    """Tick format of an axis."""
-    return {"share": ".0%", "score": ".2f", "bytes": "~s", "MACs": "~s", "count": "~s"}.get(
+NARROW = 0.06
+"""Below this span of scores, ticks lie closer than two decimals tell apart."""
+
+
+def axis_format(of: Quantity, span: float = 1.0) -> str:
+    """Tick format of an axis that shows values over `span`."""
+    score = ".3f" if span < NARROW else ".2f"
+    return {"share": ".0%", "score": score, "bytes": "~s", "MACs": "~s", "count": "~s"}.get(
         of.unit, ""
     )

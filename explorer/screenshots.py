@@ -151,8 +151,18 @@ def _shoot(context: Any, address: str, arguments: Any, kind: str, width: int) ->
         settle(page)
         file = arguments.out / f"{name}-{kind}.png"
         page.screenshot(path=file)
+        _shrink(file)
         page.set_viewport_size({"width": width, "height": 900})
         print(file)
+
+
+def _shrink(file: Path) -> None:
+    """A palette of 128 colours, which these pages do not exceed to the eye."""
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(file, optimize=True)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ def trade_off_figure(
         showlegend=False,
         hovermode="closest",
     )
-    figure.update_xaxes(title=x.axis_title, tickformat=axis_format(x), range=ranges[0])
-    figure.update_yaxes(title=y.axis_title, tickformat=axis_format(y), range=ranges[1])
+    spans = [high - low for low, high in ranges]
+    figure.update_xaxes(title=x.axis_title, tickformat=axis_format(x, spans[0]), range=ranges[0])
+    figure.update_yaxes(title=y.axis_title, tickformat=axis_format(y, spans[1]), range=ranges[1])
     return figure
 
 

@@ -25,6 +25,7 @@ PURE += [
         "training_words",
         "sweep_process",
         "sweep_request",
+        "live_words",
     )
 ]
 
