@@ -12,6 +12,10 @@ FIGURES = {
     "compare.py": ("closing", {"scores"}),
     "controls.py": ("", {"scores", "differences", "largest_miss"}),
     "path.py": ("", {"path_cost_in_single_runs", "largest_score_gap"}),
+    "explorer.py": (
+        "",
+        {"first_curve_s_1000_runs", "rerun_s_1000_runs", "index_s_10000_runs"},
+    ),
     "inference.py": (
         "",
         {

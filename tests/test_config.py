@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from finegates_engine import config as config_module
+from finegates_engine import identity
 from finegates_engine.config import RunConfig, from_json, to_json
 from finegates_engine.errors import UserError
 from finegates_engine.identity import cell_hash, run_id
@@ -243,7 +243,7 @@ def test_configs_are_frozen() -> None:
 
 def test_identity_changes_with_the_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
     before = cell_hash(from_json(BASE), **HASHES)
-    monkeypatch.setattr(config_module, "NUMERICS_VERSION", -1)
+    monkeypatch.setattr(identity, "NUMERICS_VERSION", -1)
     assert cell_hash(from_json(BASE), **HASHES) != before
 
 

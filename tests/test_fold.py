@@ -428,11 +428,11 @@ def test_value_dimension_goes_when_closed_for_all_heads_of_the_group():
 
 @pytest.mark.parametrize("removed", [0, 8])
 def test_heads_that_fill_their_width_are_not_spread(removed):
-    shape, kind = block_of(2, size=16)
-    gone = [*range(removed), *range(16, 16 + removed)]
-    gates = {(role, "rows"): closed(32, *gone) for role in ("query", "value")}
+    shape, kind = block_of(2, size=24)
+    gone = [*range(removed), *range(24, 24 + removed)]
+    gates = {(role, "rows"): closed(48, *gone) for role in ("query", "value")}
     spec = folded_case(shape, kind, gates)
-    assert (spec.width, spec.qkv.rows) == (16 - removed, 6 * (16 - removed))
+    assert (spec.width, spec.qkv.rows) == (24 - removed, 6 * (24 - removed))
     assert (spec.qkv.take_out, spec.attention_output.take_in) == (0, 0)
 
 
