@@ -28,7 +28,13 @@ def as_certified(run: StoredRun, folder: Path) -> CertifiedRun:
     `prune.compile_run` does.
     """
     certificate = passing_certificate(run)
-    options = FoldOptions(**certificate.options)  # type: ignore[arg-type]
+    try:
+        options = FoldOptions(**certificate.options)  # type: ignore[arg-type]
+    except (TypeError, UserError) as error:
+        raise UserError(
+            f"The certificate of run {run.run_id!r} has a layout that is none ({error}). "
+            f"Make it again: finegates prune {run.run_id}"
+        ) from error
     compiled = compile_run(run, folder, options)
     if compiled.kept_hash != certificate.kept_hash:
         raise UserError(

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finegates_engine.errors import UserError
+from finegates_engine.errors import UserError, unknown
 from finegates_engine.folded.layers import Attention, Block, BlockKind, BlockSpec, activation
-from finegates_engine.folding import EncoderShape, LayerDimensions, LayerMasks, kept_dimensions
+from finegates_engine.folding import EncoderShape, LayerDimensions, kept_dimensions
 from finegates_engine.stored_matrix import (
     GatedBlock,
     GatedMatrix,
@@ -27,6 +27,7 @@ from finegates_engine.stored_matrix import (
 )
 
 ROUND_TO = (1, 8, 16, 32)
+HEADS, RESIDUAL = ("auto", "padded", "spread"), ("auto", "zeros", "gather")
 
 HEAD_MULTIPLE, LEAST_HEAD = 8, 16
 """Widths of heads in attention are multiples of the first and at least the second, or the dense
@@ -54,6 +55,10 @@ class FoldOptions:
     def __post_init__(self) -> None:
         if self.round_to not in ROUND_TO:
             raise UserError(f"round_to must be one of {ROUND_TO}, got {self.round_to}.")
+        if self.heads not in HEADS:
+            raise unknown("heads", self.heads, HEADS)
+        if self.residual not in RESIDUAL:
+            raise unknown("residual", self.residual, RESIDUAL)
 
 
 DEFAULT = FoldOptions()
@@ -73,8 +78,7 @@ def fold_block(
 
     Raises UserError for masks that do not fit `shape`.
     """
-    masks: LayerMasks = {role: matrix.masks() for role, matrix in matrices.items()}
-    kept = kept_dimensions(shape, masks)
+    kept = kept_dimensions(shape, {role: matrix.masks() for role, matrix in matrices.items()})
     attention = _AttentionPlan.of(shape, kind, kept, options)
     sites = _sites(shape, matrices, options)
     qkv = attention.qkv(matrices, sites["attention_in"])
@@ -236,8 +240,7 @@ def _ffn(
     sites: Mapping[str, Indices | None],
 ) -> tuple[StoredMatrix | None, StoredMatrix]:
     """FFN in (gate above up, where it is gated) and FFN out."""
-    inner = torch.from_numpy(np.flatnonzero(kept.ffn))
-    out = matrices["ffn_out"]
+    inner, out = torch.from_numpy(np.flatnonzero(kept.ffn)), matrices["ffn_out"]
     weight, bias = out.folded(), out.folded_bias() + _constant(shape, kind, matrices)
     width = min(rounded_up(len(inner), options.round_to), shape.ffn)
     folded_out = StoredMatrix(filled_up(weight[:, inner].T, width).T, bias)
@@ -268,10 +271,9 @@ def _sites(
     chosen: dict[str, Indices | None] = {}
     for site, roles in inputs.items():
         parts = [matrices[role] for role in roles if role in matrices]
-        masks = [kept_mask(part.columns) for part in parts]
-        gated = [mask for mask in masks if mask is not None]
+        gated = [mask for part in parts if (mask := kept_mask(part.columns)) is not None]
+        chosen[site] = None
         if len(gated) < len(parts):
-            chosen[site] = None
             continue
         kept = np.logical_or.reduce(gated)
         weights = sum(int((part.folded() != 0).any(1).sum()) for part in parts)
@@ -279,9 +281,9 @@ def _sites(
     for site, role in outputs.items():
         mask = kept_mask(matrices[role].rows)
         weights = int((matrices[role].folded() != 0).any(0).sum())
-        chosen[site] = (
-            None if mask is None else _worth(mask, weights, picked=shape.hidden, options=options)
-        )
+        chosen[site] = None
+        if mask is not None:
+            chosen[site] = _worth(mask, weights, picked=shape.hidden, options=options)
     return chosen
 
 

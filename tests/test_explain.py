@@ -107,6 +107,17 @@ def test_a_run_is_folded_as_its_certificate_says(tmp_path: Path, compiled: Compi
     assert not any(block.qkv.take_out for block in certified.compiled.folded.spec.blocks)
 
 
+@pytest.mark.parametrize("bad", [{"heads": "wide"}, {"round_to": 7}, {"colour": "red"}])
+def test_a_certificate_with_a_layout_that_is_none_is_refused(
+    bad: dict[str, str | int], tmp_path: Path, compiled: CompiledRun
+) -> None:
+    store, run = tiny_run(tmp_path)
+    certificate = make_certificate(run.run_id, kept_hash=compiled.kept_hash, options=bad)
+    store.add_file(run.run_id, "certificate.json", to_bytes(certificate))
+    with pytest.raises(UserError, match="layout that is none"):
+        as_certified(store.load(run.run_id), places()[0])
+
+
 def test_a_certificate_of_other_indices_is_refused(tmp_path: Path, compiled: CompiledRun) -> None:
     store, run = tiny_run(tmp_path)
     with pytest.raises(UserError, match="no certificate"):
