@@ -17,12 +17,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from finegates_engine.analysis import bootstrap_interval, paired_difference
+from finegates_engine.analysis.intervals import bootstrap_interval, paired_difference
 from finegates_engine.config import RunConfig, from_json, to_json
 from finegates_engine.errors import UserError, unknown
-from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import StoredRun
-from finegates_engine.sweep import run_sweep
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.sweep.runner import run_sweep
 
 Changes = dict[str, Any]
 

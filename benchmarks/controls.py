@@ -20,18 +20,18 @@ from typing import Annotated
 import typer
 from compare import base_values
 
-from finegates_engine.analysis import Interval, bootstrap_interval, paired_difference
+from finegates_engine.analysis.intervals import Interval, bootstrap_interval, paired_difference
 from finegates_engine.backbone import local_folder, weights_hash
 from finegates_engine.config import RunConfig, from_json
-from finegates_engine.data import load_task
+from finegates_engine.data.load import load_task
 from finegates_engine.errors import UserError, unknown
 from finegates_engine.files import write_atomic
 from finegates_engine.identity import run_id
 from finegates_engine.method_table import METHODS
 from finegates_engine.metrics import METRICS
-from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import StoredRun
-from finegates_engine.sweep_plan import plan_sweep
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.sweep.plan import plan_sweep
 
 COMPARED = ("random", "magnitude", "activation", "taylor", "movement", "l0", "group-lasso", "svd")
 """Methods whose difference to FineGates is reported, each trained for the same steps."""

@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 from store import make_run
 
-from finegates_engine.run_index import INDEX_NAME
-from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import encode
-from finegates_engine.variants import curve_rows
+from finegates_engine.analysis.variants import curve_rows
+from finegates_engine.runs.index import INDEX_NAME
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import encode
 
 APP = Path(__file__).parents[1] / "explorer" / "app.py"
 ROWS = 872

@@ -26,21 +26,21 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from finegates_engine.backbone import local_folder
-from finegates_engine.backends import onnx_session
-from finegates_engine.benchmark import RaceLimits, race
-from finegates_engine.closing import closed_at_target
 from finegates_engine.errors import UserError
-from finegates_engine.fold import FoldOptions
+from finegates_engine.fold.block import FoldOptions
+from finegates_engine.fold.dimensions import folded_widths, macs_per_token
+from finegates_engine.fold.stored_matrix import GatedMatrix
 from finegates_engine.folded.layers import take
-from finegates_engine.folding import folded_widths, macs_per_token
-from finegates_engine.latency import Speedup, efficiency, speedup
-from finegates_engine.model import TextClassifier
-from finegates_engine.onnx_export import export_onnx, onnx_options
-from finegates_engine.prune import CompiledRun, compile_run, fold_model, gated_blocks
-from finegates_engine.runs import RunStore
-from finegates_engine.sparsity import encoder_shape, plan_gates
-from finegates_engine.stored_matrix import GatedMatrix
-from finegates_engine.stored_run import StoredRun
+from finegates_engine.gates.closing import closed_at_target
+from finegates_engine.gates.model import TextClassifier
+from finegates_engine.gates.sparsity import encoder_shape, plan_gates
+from finegates_engine.prune.compiled import CompiledRun, compile_run, fold_model, gated_blocks
+from finegates_engine.prune.onnx_export import export_onnx, onnx_options
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.timing.backends import onnx_session
+from finegates_engine.timing.benchmark import RaceLimits, race
+from finegates_engine.timing.latency import Speedup, efficiency, speedup
 
 FURTHEST = 0.15
 """A run further than this from a level does not stand for it."""

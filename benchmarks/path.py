@@ -18,12 +18,12 @@ from compare import base_values
 from rich.console import Console
 from rich.table import Table
 
-from finegates_engine.analysis import paired_difference
+from finegates_engine.analysis.intervals import paired_difference
 from finegates_engine.config import RunConfig, from_json
 from finegates_engine.errors import UserError
-from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import StoredRun
-from finegates_engine.sweep import Strategy, run_sweep
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.sweep.runner import Strategy, run_sweep
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 

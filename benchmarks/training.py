@@ -78,11 +78,11 @@ def build(name: str, device: str) -> Any:
     from transformers import logging
 
     from finegates_engine.backbone import local_folder
-    from finegates_engine.closing import closed_at_target
-    from finegates_engine.compact import compact
     from finegates_engine.config import GateConfig, ModelConfig
-    from finegates_engine.model import add_gates, build_model
-    from finegates_engine.sparsity import plan_gates
+    from finegates_engine.gates.closing import closed_at_target
+    from finegates_engine.gates.compact import compact
+    from finegates_engine.gates.model import add_gates, build_model
+    from finegates_engine.gates.sparsity import plan_gates
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -125,7 +125,7 @@ def make_step(model: Any, plan: Any, device: str) -> Callable[[], None]:
     from torch.nn.functional import cross_entropy
 
     from finegates_engine.config import TrainConfig
-    from finegates_engine.sparsity import penalty, shift_to_target
+    from finegates_engine.gates.sparsity import penalty, shift_to_target
 
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 30000, (BATCH, TOKENS), generator=generator).to(device)

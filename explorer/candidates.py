@@ -10,8 +10,7 @@ import pandas as pd
 from explorer import latencies, loaders
 from explorer.levels import curve_label
 from explorer.theme import method_style
-from finegates_engine.errors import UserError
-from finegates_engine.level_draws import (
+from finegates_engine.analysis.level_draws import (
     DropUnit,
     LevelScores,
     Measured,
@@ -22,10 +21,11 @@ from finegates_engine.level_draws import (
     score_drop,
     speed_up,
 )
+from finegates_engine.analysis.recommend import Candidate, LimitName
+from finegates_engine.analysis.tradeoff import ZERO, is_baseline, representative
+from finegates_engine.errors import UserError
 from finegates_engine.parity import read_certificate
-from finegates_engine.recommend import Candidate, LimitName
-from finegates_engine.timings import DENSE, PRUNED
-from finegates_engine.tradeoff import ZERO, is_baseline, representative
+from finegates_engine.timing.stored import DENSE, PRUNED
 
 Runs = tuple[str, ...]
 

@@ -12,8 +12,7 @@ import streamlit as st
 from explorer import compare_words, loaders, parts, selection
 from explorer.figures.agreement import jaccard_figure
 from explorer.figures.changes import changes_figure, errors_figure
-from finegates_engine.analysis import chance_jaccard, gate_jaccard
-from finegates_engine.compare_runs import (
+from finegates_engine.analysis.compare_runs import (
     CHANGES,
     LOST,
     Comparison,
@@ -22,10 +21,11 @@ from finegates_engine.compare_runs import (
     gate_differences,
     layer_agreement,
 )
+from finegates_engine.analysis.intervals import chance_jaccard, gate_jaccard
 from finegates_engine.config import to_json
+from finegates_engine.data.row_texts import RowTexts, find_texts, stored_place
 from finegates_engine.errors import UserError
 from finegates_engine.results import RunRecord
-from finegates_engine.row_texts import RowTexts, find_texts, stored_place
 
 _FILES = ["parquet", "csv", "jsonl", "json"]
 _OWN = ("task.data", "gates.target", "gates.history_frames", "path")

@@ -9,12 +9,12 @@ import pandas as pd
 from explorer.gate_words import run_label
 from explorer.numbers import plural, points_text, range_text, value_text
 from explorer.theme import method_style
-from finegates_engine.compare_runs import BOTH_RIGHT, BOTH_WRONG, LOST, WON, Comparison
+from finegates_engine.analysis.compare_runs import BOTH_RIGHT, BOTH_WRONG, LOST, WON, Comparison
+from finegates_engine.analysis.tradeoff import ZERO, quantity
+from finegates_engine.data.row_texts import RowTexts
 from finegates_engine.ladder import RUNGS
 from finegates_engine.metrics import METRICS
-from finegates_engine.row_texts import RowTexts
 from finegates_engine.tasks import TASKS
-from finegates_engine.tradeoff import ZERO, quantity
 
 CHANGES = {
     LOST: "Only the larger right",

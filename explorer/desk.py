@@ -34,7 +34,8 @@ class Desk:
         self, *, store: str, run: str, dense: str | None, rows: Any, shape: Any
     ) -> dict[str, Any]:
         """live_results.Predictions"""
-        from finegates_engine import live, live_results
+        from finegates_engine.live import results as live_results
+        from finegates_engine.live import text as live
 
         stored = self._run(store, run)
         compiled = self._compiled_run(store, stored)
@@ -48,7 +49,8 @@ class Desk:
 
     def do_race(self, *, store: str, run: str, rows: Any, shape: Any) -> dict[str, Any]:
         """live_results.TextRace"""
-        from finegates_engine import live, live_results
+        from finegates_engine.live import results as live_results
+        from finegates_engine.live import text as live
 
         stored = self._run(store, run)
         certified = self._certified(store, stored)
@@ -73,7 +75,8 @@ class Desk:
         self, *, store: str, run: str, runs: list[str], rows: Any, shape: Any
     ) -> dict[str, Any]:
         """live_results.Levels"""
-        from finegates_engine import live, live_results
+        from finegates_engine.live import results as live_results
+        from finegates_engine.live import text as live
 
         own = self._run(store, run)
         stored = [self._run(store, name) for name in runs]
@@ -85,7 +88,8 @@ class Desk:
 
     def do_effects(self, *, store: str, run: str, rows: Any, shape: Any) -> dict[str, Any]:
         """live_results.Effects"""
-        from finegates_engine import live, live_results
+        from finegates_engine.live import results as live_results
+        from finegates_engine.live import text as live
 
         stored = self._run(store, run)
         compiled = self._compiled_run(store, stored)
@@ -97,7 +101,8 @@ class Desk:
         self, *, store: str, run: str, rows: Any, shape: Any, parts: list[str]
     ) -> dict[str, Any]:
         """live_results.Ablation"""
-        from finegates_engine import live, live_results
+        from finegates_engine.live import results as live_results
+        from finegates_engine.live import text as live
 
         stored = self._run(store, run)
         compiled = self._compiled_run(store, stored)
@@ -107,9 +112,9 @@ class Desk:
 
     def do_explain(self, *, store: str, run: str, rows: Any, shape: Any) -> dict[str, Any]:
         """explanation.Explanation"""
-        from finegates_engine.explain import explain_run
-        from finegates_engine.explanation import EXPLANATION
-        from finegates_engine.timings import Setting
+        from finegates_engine.explain.diagnosis import explain_run
+        from finegates_engine.explain.explanation import EXPLANATION
+        from finegates_engine.timing.stored import Setting
 
         stored = self._run(store, run)
         certified = self._certified(store, stored)
@@ -137,15 +142,15 @@ class Desk:
         return _plain(EXPLANATION, found)
 
     def _run(self, store: str, run: str) -> Any:
-        from finegates_engine.runs import RunStore
+        from finegates_engine.runs.store import RunStore
 
         return RunStore(Path(store)).load(run)
 
     def _compiled_run(self, store: str, run: Any) -> Any:
         """The compiled run, folded as its certificate says where it has one."""
-        from finegates_engine.fold import DEFAULT, FoldOptions
+        from finegates_engine.fold.block import DEFAULT, FoldOptions
         from finegates_engine.parity import read_certificate
-        from finegates_engine.prune import compile_run
+        from finegates_engine.prune.compiled import compile_run
 
         certificate = read_certificate(run)
         options = DEFAULT if certificate is None else FoldOptions(**certificate.options)  # type: ignore[arg-type]
@@ -164,13 +169,13 @@ class Desk:
 
         Raises UserError with the command that makes one where the run's rows cannot be loaded.
         """
-        from finegates_engine.certified import CertifiedRun
-        from finegates_engine.certify import certify, task_of
         from finegates_engine.errors import UserError
-        from finegates_engine.fold import FoldOptions
+        from finegates_engine.explain.certified import CertifiedRun
+        from finegates_engine.fold.block import FoldOptions
         from finegates_engine.parity import problems, read_certificate, to_bytes
-        from finegates_engine.runs import RunStore
-        from finegates_engine.timings import passing_certificate
+        from finegates_engine.prune.certify import certify, task_of
+        from finegates_engine.runs.store import RunStore
+        from finegates_engine.timing.stored import passing_certificate
 
         certificate = read_certificate(run)
         compiled = self._compiled_run(store, run)
@@ -203,14 +208,14 @@ class Desk:
         return CertifiedRun(compiled, FoldOptions(**certificate.options))  # type: ignore[arg-type]
 
     def _inputs(self, run: Any, rows: Any, shape: Any) -> Any:
-        from finegates_engine.live_inputs import check_width, read_text
+        from finegates_engine.live.inputs import check_width, read_text
 
         check_width(_folder(run), shape["tokens"])
         most = run.config.task.max_tokens
         return read_text(_rows(rows), self._tokenizer(run), most=most, tokens=shape["tokens"])
 
     def _tokenizer(self, run: Any) -> Any:
-        from finegates_engine.live_inputs import tokenizer_of
+        from finegates_engine.live.inputs import tokenizer_of
 
         folder = str(_folder(run))
         if folder not in self._tokenizers:
@@ -229,8 +234,8 @@ class Desk:
 
 
 def _find_class_names(run: Any) -> tuple[str, ...] | None:
-    from finegates_engine.certify import task_of
     from finegates_engine.errors import UserError
+    from finegates_engine.prune.certify import task_of
     from finegates_engine.results import probability_columns
     from finegates_engine.tasks import resolve_task
 

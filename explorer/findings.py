@@ -7,9 +7,9 @@ import pandas as pd
 from explorer.levels import curve_label
 from explorer.numbers import points_text, range_text, value_text
 from explorer.theme import method_style
-from finegates_engine.analysis import Interval
+from finegates_engine.analysis.intervals import Interval
+from finegates_engine.analysis.tradeoff import ZERO, is_baseline, quantity, share_words
 from finegates_engine.metrics import METRICS
-from finegates_engine.tradeoff import ZERO, is_baseline, quantity, share_words
 
 _HALF = (0.45, 0.55)
 _NOUNS = {

@@ -1,4 +1,4 @@
-"""The maths of one gate, in NumPy, for the method page; that of `finegates_engine.gates`. No torch.
+"""The maths of one gate, in NumPy, as `finegates_engine.gates.gate` has it, without torch.
 
 A gate is z = clip(mu + 0.5 + noise, 0, 1) with noise ~ N(0, std^2); design of the gates:
 arXiv 2412.12951, section 3.
@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 Array = npt.NDArray[np.float64]
 
-OFFSET = 0.5  # as in finegates_engine.gates, which cannot be imported without torch
+OFFSET = 0.5  # as in finegates_engine.gates.gate, which cannot be imported without torch
 REFERENCE_NOISE_STD = 0.1  # released code of arXiv 2602.09169
 REFERENCE_PENALTY_STD = 0.5  # the same
 

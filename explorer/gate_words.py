@@ -9,9 +9,9 @@ import pandas as pd
 from explorer.levels import curve_label
 from explorer.numbers import plural
 from explorer.theme import method_style
-from finegates_engine.gate_vectors import VectorKind
+from finegates_engine.analysis.gate_vectors import VectorKind
+from finegates_engine.analysis.tradeoff import ZERO, share_words
 from finegates_engine.tasks import TASKS
-from finegates_engine.tradeoff import ZERO, share_words
 
 _MOST = 12
 """Other runs of one kind that are compared."""

@@ -12,15 +12,13 @@ from explorer.figures.agreement import frequency_figure, jaccard_figure, nestedn
 from explorer.figures.gate_map import gate_map_figure, gate_movie_figure
 from explorer.figures.gate_matrix import kept_share_figure, matrix_figure
 from explorer.glossary import explain
-from finegates_engine.errors import UserError
-from finegates_engine.folding import EncoderShape
-from finegates_engine.gate_statistics import (
+from finegates_engine.analysis.gate_statistics import (
     agreement_with,
     frequency_table,
     kept_shares,
     nestedness,
 )
-from finegates_engine.gate_vectors import (
+from finegates_engine.analysis.gate_vectors import (
     Values,
     VectorKind,
     check_vectors,
@@ -29,6 +27,8 @@ from finegates_engine.gate_vectors import (
     side_values,
     vector_kinds,
 )
+from finegates_engine.errors import UserError
+from finegates_engine.fold.dimensions import EncoderShape
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from explorer import loaders
-from finegates_engine.analysis import Interval, bootstrap_interval, paired_difference
+from finegates_engine.analysis.intervals import Interval, bootstrap_interval, paired_difference
 from finegates_engine.errors import UserError
 
 Runs = tuple[str, ...]

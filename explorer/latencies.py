@@ -9,7 +9,7 @@ from explorer import loaders
 from explorer.numbers import plural
 from finegates_engine.environment import collect_environment
 from finegates_engine.errors import UserError
-from finegates_engine.timings import PRUNED, Machine, Setting, TimingCell, read_timings
+from finegates_engine.timing.stored import PRUNED, Machine, Setting, TimingCell, read_timings
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import pandas as pd
 
 from explorer.numbers import range_text, value_text
 from explorer.theme import METHODS, method_style
-from finegates_engine.analysis import Interval
-from finegates_engine.ladder import RUNGS
-from finegates_engine.tradeoff import (
+from finegates_engine.analysis.intervals import Interval
+from finegates_engine.analysis.tradeoff import (
     Quantity,
     is_baseline,
     missing_levels,
@@ -19,6 +18,7 @@ from finegates_engine.tradeoff import (
     quantity,
     representative,
 )
+from finegates_engine.ladder import RUNGS
 
 SHOWN = 6
 """Curves shown before anyone chooses."""

@@ -10,8 +10,8 @@ from explorer.figures.closing import ablation_figure, effects_figure
 from explorer.figures.live import levels_figure
 from explorer.figures.race import parts_figure
 from explorer.live_view import Asked
-from finegates_engine.explanation import EXPLANATION
-from finegates_engine.live_results import ABLATION, EFFECTS, LEVELS, part_label
+from finegates_engine.explain.explanation import EXPLANATION
+from finegates_engine.live.results import ABLATION, EFFECTS, LEVELS, part_label
 
 
 def breaking_point(asked: Asked) -> None:

@@ -10,11 +10,11 @@ import streamlit as st
 from explorer import gate_words, live_jobs, live_words, loaders, parts, selection, worker
 from explorer.figures.live import predictions_figure
 from explorer.figures.race import race_figure
+from finegates_engine.analysis.tradeoff import ZERO
 from finegates_engine.errors import UserError
-from finegates_engine.live_results import PREDICTIONS, TEXT_RACE, Row, parse_rows
+from finegates_engine.live.results import PREDICTIONS, TEXT_RACE, Row, parse_rows
 from finegates_engine.parity import read_certificate
 from finegates_engine.tasks import resolve_task
-from finegates_engine.tradeoff import ZERO
 
 BATCHES = (None, 1, 2, 4, 8, 16, 32)
 LENGTHS = (None, 16, 32, 64, 128, 256, 512)

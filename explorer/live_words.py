@@ -8,10 +8,9 @@ from explorer.figures.closing import label_shift
 from explorer.figures.live import flipped, level_values, percent
 from explorer.figures.race import beyond
 from explorer.numbers import MINUS, plural
-from finegates_engine.advice import gap_text, remarks, worthwhile
-from finegates_engine.explanation import Explanation
-from finegates_engine.latency import Speedup
-from finegates_engine.live_results import (
+from finegates_engine.explain.advice import gap_text, remarks, worthwhile
+from finegates_engine.explain.explanation import Explanation
+from finegates_engine.live.results import (
     Ablation,
     Effects,
     Levels,
@@ -21,7 +20,8 @@ from finegates_engine.live_results import (
     part_label,
 )
 from finegates_engine.parity import Certificate
-from finegates_engine.timings import DENSE, PRUNED, TRANSFORMERS
+from finegates_engine.timing.latency import Speedup
+from finegates_engine.timing.stored import DENSE, PRUNED, TRANSFORMERS
 
 EXAMPLES = {
     "sst2": ("A gripping film, sharply written and never dull.",),

@@ -18,13 +18,13 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from finegates_engine.analysis.tradeoff import curve_levels
+from finegates_engine.analysis.variants import curve_rows
 from finegates_engine.results import VALUE, GateHistory, RunRecord
-from finegates_engine.run_index import Damage, list_runs
-from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import StoredRun
-from finegates_engine.sweep_state import SweepState, read_sweeps
-from finegates_engine.tradeoff import curve_levels
-from finegates_engine.variants import curve_rows
+from finegates_engine.runs.index import Damage, list_runs
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.sweep.state import SweepState, read_sweeps
 
 VARIABLE = "FINEGATES_STORE"
 """Environment variable that names the store's folder; `--store DIR` comes before it."""

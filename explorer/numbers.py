@@ -2,8 +2,8 @@
 
 import math
 
-from finegates_engine.cli_format import bytes_text, count_text, seconds_text
-from finegates_engine.tradeoff import Quantity
+from finegates_engine.analysis.tradeoff import Quantity
+from finegates_engine.text.format import bytes_text, count_text, seconds_text
 
 MISSING = "-"
 MINUS = "\u2212"

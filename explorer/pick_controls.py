@@ -10,7 +10,7 @@ import streamlit as st
 from explorer import candidates, latencies, loaders, parts, selection
 from explorer.glossary import explain
 from explorer.theme import method_style
-from finegates_engine.recommend import GOALS, Goal, LimitName, Limits
+from finegates_engine.analysis.recommend import GOALS, Goal, LimitName, Limits
 
 _AGAINST = {
     "nothing.points": "points, against nothing removed",

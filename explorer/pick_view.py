@@ -11,7 +11,13 @@ from explorer.glossary import explain
 from explorer.levels import hover_text
 from explorer.numbers import plural
 from explorer.pick_controls import Asked
-from finegates_engine.recommend import LIMITS, Candidate, LimitName, Recommendation, recommend
+from finegates_engine.analysis.recommend import (
+    LIMITS,
+    Candidate,
+    LimitName,
+    Recommendation,
+    recommend,
+)
 
 _MANY = 4
 """Of so many levels within the limits the best is likely to be a lucky one."""

@@ -7,9 +7,8 @@ import pandas as pd
 
 from explorer.levels import curve_label
 from explorer.numbers import MINUS, MISSING, plural, points_text, range_text
-from finegates_engine.level_draws import DropUnit, Measured
-from finegates_engine.metrics import METRICS
-from finegates_engine.recommend import (
+from finegates_engine.analysis.level_draws import DropUnit, Measured
+from finegates_engine.analysis.recommend import (
     LIMITS,
     Candidate,
     Goal,
@@ -19,7 +18,8 @@ from finegates_engine.recommend import (
     Recommendation,
     Verdict,
 )
-from finegates_engine.tradeoff import share_words
+from finegates_engine.analysis.tradeoff import share_words
+from finegates_engine.metrics import METRICS
 
 _DIGITS: dict[LimitName, int] = {"drop": 1, "size_mb": 1, "p95_ms": 2, "speedup": 2}
 _SURE = (0.005, 0.995)

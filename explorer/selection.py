@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import streamlit as st
 
-from finegates_engine.run_index import RUN_ID
+from finegates_engine.runs.index import RUN_ID
 
 T = TypeVar("T")
 

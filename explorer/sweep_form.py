@@ -11,12 +11,12 @@ from explorer import loaders, parts, selection, sweep_process, sweep_request
 from explorer.glossary import explain
 from explorer.numbers import plural
 from explorer.sweep_request import SweepRequest
-from finegates_engine.cli import DEMO, DEMO_TARGETS
-from finegates_engine.cli_format import seconds_text
+from finegates_engine.cli.entry import DEMO, DEMO_TARGETS
 from finegates_engine.config import ModelConfig
 from finegates_engine.errors import UserError
 from finegates_engine.method_table import METHODS
 from finegates_engine.tasks import TASKS
+from finegates_engine.text.format import seconds_text
 
 OWN = "own"
 _LOOKED_AT = 50

@@ -27,7 +27,7 @@ from pydantic.dataclasses import dataclass
 from explorer.sweep_request import SweepRequest
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged, read_file, write_atomic
-from finegates_engine.sweep_state import FOLDER, SweepState, held
+from finegates_engine.sweep.state import FOLDER, SweepState, held
 
 LAUNCHED = "launched"
 KEPT = 20

@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.dataclasses import dataclass
 
-from finegates_engine.cli import DEMO
+from finegates_engine.cli.entry import DEMO
 from finegates_engine.config import TaskConfig, TrainConfig, explain
-from finegates_engine.data import TaskData, load_task
+from finegates_engine.data.load import TaskData, load_task
+from finegates_engine.data.table_files import read_file
 from finegates_engine.errors import UserError
 from finegates_engine.files import write_atomic
 from finegates_engine.method_table import spec_of
-from finegates_engine.sweep_state import FOLDER
-from finegates_engine.table_files import read_file
+from finegates_engine.sweep.state import FOLDER
 from finegates_engine.tasks import TASKS
 
 UPLOADS = "uploads"

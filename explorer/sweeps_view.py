@@ -14,9 +14,9 @@ from explorer.numbers import plural
 from explorer.sweep_process import Launch
 from explorer.sweep_request import form_words
 from explorer.theme import method_style
-from finegates_engine.cli_format import metric_label, score_text, seconds_text
 from finegates_engine.errors import UserError
-from finegates_engine.sweep_state import CellState, SweepState
+from finegates_engine.sweep.state import CellState, SweepState
+from finegates_engine.text.format import metric_label, score_text, seconds_text
 
 REFRESH_S = 1.5
 SHOWN = 4

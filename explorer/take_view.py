@@ -5,7 +5,7 @@ import shlex
 import streamlit as st
 
 from explorer import bundles, loaders, parts
-from finegates_engine.cli_format import bytes_text
+from finegates_engine.text.format import bytes_text
 
 _POLL_S = 0.7
 

@@ -10,8 +10,8 @@ from explorer.figures.trade_off import trade_off_figure
 from explorer.glossary import explain
 from explorer.numbers import plural
 from explorer.theme import method_style
+from finegates_engine.analysis.tradeoff import quantities, quantity
 from finegates_engine.ladder import RUNGS
-from finegates_engine.tradeoff import quantities, quantity
 
 FIRST_BUDGET_S, BUDGET_S, PAUSE_S = 0.04, 0.25, 0.4
 """Time spent on new intervals by the rerun of a choice, and by those that follow it by themselves

@@ -4,15 +4,15 @@ import pandas as pd
 
 from explorer.figures.training import Panel, Phase
 from explorer.numbers import plural
-from finegates_engine.cli_format import score_text, seconds_text
 from finegates_engine.config import RunConfig
 from finegates_engine.method_table import METHODS
 from finegates_engine.metrics import METRICS
 from finegates_engine.results import RunRecord
 from finegates_engine.tasks import REGRESSION_METRICS
+from finegates_engine.text.format import score_text, seconds_text
 
 PHASES = ("open", "learn", "fixed")
-"""As in `finegates_engine.schedule`: not pressed to close; learned; set to 0 or 1."""
+"""As in `finegates_engine.gates.schedule`: not pressed to close; learned; set to 0 or 1."""
 
 NEAR_ZERO = 0.005
 """Losses below this are not compared."""

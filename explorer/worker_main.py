@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _machine() -> dict[str, Any]:
-    from finegates_engine.backends import accelerator_name
+    from finegates_engine.timing.backends import accelerator_name
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"accelerator": accelerator_name(), "cores": cores or 1}

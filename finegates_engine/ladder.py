@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finegates_engine.errors import UserError, unknown
-from finegates_engine.folding import (
+from finegates_engine.fold.dimensions import (
     MACS_TOKENS,
     EncoderShape,
     LayerMasks,

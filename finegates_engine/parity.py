@@ -16,7 +16,7 @@ from finegates_engine.config import explain
 from finegates_engine.environment import Environment
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
-from finegates_engine.stored_run import StoredRun
+from finegates_engine.runs.stored_run import StoredRun
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 

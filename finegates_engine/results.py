@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from finegates_engine.config import RunConfig
 from finegates_engine.environment import Environment
-from finegates_engine.folding import EncoderShape
+from finegates_engine.fold.dimensions import EncoderShape
 from finegates_engine.identity import NUMERICS_VERSION
 from finegates_engine.ladder import Ladder
 

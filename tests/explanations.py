@@ -3,9 +3,16 @@
 import dataclasses
 from typing import Any
 
-from finegates_engine.explanation import PARTS, Explanation, LayerForm, PartWork, Trial, combine
-from finegates_engine.latency import Speedup
-from finegates_engine.timings import Machine, Setting
+from finegates_engine.explain.explanation import (
+    PARTS,
+    Explanation,
+    LayerForm,
+    PartWork,
+    Trial,
+    combine,
+)
+from finegates_engine.timing.latency import Speedup
+from finegates_engine.timing.stored import Machine, Setting
 
 DENSE_MS = dict.fromkeys(PARTS, 0.0) | {
     "qkv": 4.0,

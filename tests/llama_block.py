@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
-from finegates_engine.fold import FoldOptions, fold_block
+from finegates_engine.fold.block import FoldOptions, fold_block
+from finegates_engine.fold.dimensions import EncoderShape
+from finegates_engine.fold.stored_matrix import GatedMatrix
 from finegates_engine.folded.layers import Block, BlockKind
-from finegates_engine.folding import EncoderShape
-from finegates_engine.layers import GatedLinear
-from finegates_engine.stored_matrix import GatedMatrix
+from finegates_engine.gates.layers import GatedLinear
 
 PATHS = {
     "query": "self_attn.q_proj",

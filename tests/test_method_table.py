@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from finegates_engine import identity
-from finegates_engine.cli_options import apply_options
 from finegates_engine.config import RunConfig, from_json, to_json
 from finegates_engine.errors import UserError
 from finegates_engine.identity import cell_hash
 from finegates_engine.method_table import METHODS, options_of, without_defaults
-from finegates_engine.sweep_plan import plan_sweep
+from finegates_engine.sweep.options import apply_options
+from finegates_engine.sweep.plan import plan_sweep
 
 
 @pytest.mark.parametrize("name", METHODS)

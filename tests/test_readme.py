@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from finegates_engine.cli import app
+from finegates_engine.cli.entry import app
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from run_examples import ENVIRONMENT, make_config, make_result
 
-from finegates_engine.latency import efficiency, latency, speedup
 from finegates_engine.parity import Certificate, Parity, to_bytes
-from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import StoredRun
-from finegates_engine.timings import Machine, Setting, TimingCell, VariantTimes, this_machine
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.timing.latency import efficiency, latency, speedup
+from finegates_engine.timing.stored import Machine, Setting, TimingCell, VariantTimes, this_machine
 
 PARITY = Parity(
     rows=6,

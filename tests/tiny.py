@@ -82,7 +82,7 @@ def tiny_config(backbone: Path, task: Path, /, **parts: Any) -> RunConfig:
 
 def cli_command(*arguments: str | Path) -> list[str]:
     """The command line in a process of its own, whether or not the package is installed."""
-    code = "from finegates_engine.cli import main; main()"
+    code = "from finegates_engine.cli.entry import main; main()"
     return [sys.executable, "-c", code, *map(str, arguments)]
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from finegates_engine.config import GateConfig, ModelConfig, from_json
-from finegates_engine.model import TextClassifier, add_gates, build_model, trained_parameters
-from finegates_engine.sparsity import GatePlan, plan_gates
+from finegates_engine.gates.model import TextClassifier, add_gates, build_model, trained_parameters
+from finegates_engine.gates.sparsity import GatePlan, plan_gates
 
 FAMILIES = ("bert", "roberta", "distilbert")
 _KEEP: list[tempfile.TemporaryDirectory[str]] = []

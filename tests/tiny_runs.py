@@ -8,10 +8,10 @@ from pathlib import Path
 from tiny import save_tiny_backbone, tiny_config, write_task
 
 from finegates_engine.backbone import weights_hash
-from finegates_engine.cell import train
-from finegates_engine.data import load_task
-from finegates_engine.runs import RunStore
-from finegates_engine.stored_run import StoredRun
+from finegates_engine.data.load import load_task
+from finegates_engine.runs.store import RunStore
+from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.train.cell import train
 
 _KEEP: list[tempfile.TemporaryDirectory[str]] = []
 

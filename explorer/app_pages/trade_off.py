@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer import loaders, parts, selection, trade_off_view
-from finegates_engine.tradeoff import curve_levels
+from finegates_engine.analysis.tradeoff import curve_levels
 
 store = loaders.current()
 listing = parts.question("How much can I remove?", store)

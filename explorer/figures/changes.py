@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from explorer.theme import BLUE, GREY, PALE_GREY, STRONG, note_figure, template
-from finegates_engine.compare_runs import BOTH_RIGHT, BOTH_WRONG, LOST, WON
+from finegates_engine.analysis.compare_runs import BOTH_RIGHT, BOTH_WRONG, LOST, WON
 
 HEIGHT = 430
 MOST_SVG = 4000

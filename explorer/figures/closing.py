@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from explorer.figures.live import shown
 from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
-from finegates_engine.live_results import Ablation, Effects, PartEffect
+from finegates_engine.live.results import Ablation, Effects, PartEffect
 
 
 def label_shift(found: Effects, effect: PartEffect) -> float:

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from explorer.theme import GREY, STRONG, note_figure, pale, template
-from finegates_engine.folding import EncoderShape
-from finegates_engine.gate_vectors import Values, VectorKind
+from finegates_engine.analysis.gate_vectors import Values, VectorKind
+from finegates_engine.fold.dimensions import EncoderShape
 
 STRIP = 16
 """Cells of a layer's strip, top to bottom."""

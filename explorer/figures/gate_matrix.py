@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explorer.theme import STRONG, note_figure, pale, template
-from finegates_engine.gate_vectors import Values, VectorKind
+from finegates_engine.analysis.gate_vectors import Values, VectorKind
 
 
 def kept_share_figure(

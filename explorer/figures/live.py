@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
-from finegates_engine.live_results import Levels, Predictions
+from finegates_engine.live.results import Levels, Predictions
 
 _LABEL_CHARACTERS = 26
 

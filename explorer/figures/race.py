@@ -6,9 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
-from finegates_engine.explanation import PARTS, Explanation
-from finegates_engine.live_results import TextRace
-from finegates_engine.timings import DENSE, PRUNED, TRANSFORMERS
+from finegates_engine.explain.explanation import PARTS, Explanation
+from finegates_engine.live.results import TextRace
+from finegates_engine.timing.stored import DENSE, PRUNED, TRANSFORMERS
 
 VARIANTS = {
     DENSE: ("Dense", BLUE, "circle"),

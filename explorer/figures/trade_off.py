@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from explorer.levels import Curve, axis_format
 from explorer.theme import GREY, method_style, note_figure, pale, template, variant_marks
-from finegates_engine.tradeoff import Quantity
+from finegates_engine.analysis.tradeoff import Quantity
 
 HEIGHT = 460
 _PLOT_PIXELS = 350

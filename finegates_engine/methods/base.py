@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from finegates_engine.closing import closed_at_target
-from finegates_engine.compact import compact
 from finegates_engine.config import RunConfig
+from finegates_engine.gates.closing import closed_at_target
+from finegates_engine.gates.compact import compact
+from finegates_engine.gates.model import TextClassifier, add_gates
+from finegates_engine.gates.schedule import Moment, moment
+from finegates_engine.gates.sparsity import GatePlan, plan_gates
 from finegates_engine.method_table import options_of, spec_of
 from finegates_engine.methods.calibration import TrainingRows
-from finegates_engine.model import TextClassifier, add_gates
-from finegates_engine.schedule import Moment, moment
-from finegates_engine.sparsity import GatePlan, plan_gates
 
 if TYPE_CHECKING:
-    from finegates_engine.trainer import GateTrainer
+    from finegates_engine.train.trainer import GateTrainer
 
 
 class Method:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from finegates_engine.batches import TokenizedSplit, collate
-from finegates_engine.model import TextClassifier
+from finegates_engine.data.batches import TokenizedSplit, collate
+from finegates_engine.gates.model import TextClassifier
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from finegates_engine.gates.model import TextClassifier
+from finegates_engine.gates.schedule import Moment
+from finegates_engine.gates.sparsity import penalty, shift_to_target
 from finegates_engine.methods.base import GateMethod
-from finegates_engine.model import TextClassifier
-from finegates_engine.schedule import Moment
-from finegates_engine.sparsity import penalty, shift_to_target
 
 if TYPE_CHECKING:
-    from finegates_engine.trainer import GateTrainer
+    from finegates_engine.train.trainer import GateTrainer
 
 DUAL_RATE = 0.1
 """Rise of the multiplier a step, per unit of missed share and of the start multiplier."""

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from finegates_engine.gates import StochasticGates
+from finegates_engine.gates.gate import StochasticGates
+from finegates_engine.gates.model import TextClassifier, iter_gated_layers
+from finegates_engine.gates.schedule import Moment
+from finegates_engine.gates.sparsity import removed_share
 from finegates_engine.methods.base import GateMethod
 from finegates_engine.methods.calibration import TrainingRows
 from finegates_engine.methods.one_shot import effective_weight, removed_norms
-from finegates_engine.model import TextClassifier, iter_gated_layers
-from finegates_engine.schedule import Moment
-from finegates_engine.sparsity import removed_share
 
 if TYPE_CHECKING:
-    from finegates_engine.trainer import GateTrainer
+    from finegates_engine.train.trainer import GateTrainer
 
 
 TIE = 1e-5

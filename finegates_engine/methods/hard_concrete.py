@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from finegates_engine.config import RunConfig
-from finegates_engine.gates import StochasticGates
+from finegates_engine.gates.gate import StochasticGates
+from finegates_engine.gates.model import TextClassifier
+from finegates_engine.gates.schedule import Moment
+from finegates_engine.gates.sparsity import GatePlan, expected_kept
 from finegates_engine.methods.base import GateMethod
-from finegates_engine.model import TextClassifier
-from finegates_engine.schedule import Moment
-from finegates_engine.sparsity import GatePlan, expected_kept
 
 if TYPE_CHECKING:
-    from finegates_engine.trainer import GateTrainer
+    from finegates_engine.train.trainer import GateTrainer
 
 TEMPERATURE = 2 / 3  # arXiv 1712.01312, section 4
 LOW, HIGH = -0.1, 1.1

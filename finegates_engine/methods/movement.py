@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from finegates_engine.closing import closed_at_target
-from finegates_engine.gates import StochasticGates
+from finegates_engine.gates.closing import closed_at_target
+from finegates_engine.gates.gate import StochasticGates
+from finegates_engine.gates.model import TextClassifier
+from finegates_engine.gates.schedule import Moment
 from finegates_engine.methods.base import GateMethod
-from finegates_engine.model import TextClassifier
-from finegates_engine.schedule import Moment
 
 if TYPE_CHECKING:
-    from finegates_engine.trainer import GateTrainer
+    from finegates_engine.train.trainer import GateTrainer
 
 
 class TopGates(StochasticGates):

@@ -11,12 +11,12 @@ trains no further.
 import torch
 from torch import Tensor, nn
 
-from finegates_engine.compact import widen
-from finegates_engine.layers import GatedLinear
+from finegates_engine.gates.compact import widen
+from finegates_engine.gates.layers import GatedLinear
+from finegates_engine.gates.model import TextClassifier, iter_gated_layers
+from finegates_engine.gates.schedule import Moment
 from finegates_engine.methods.base import GateMethod
 from finegates_engine.methods.calibration import TrainingRows, gate_gradients, moved
-from finegates_engine.model import TextClassifier, iter_gated_layers
-from finegates_engine.schedule import Moment
 
 ACTIVATION_BATCH = 32
 """Rows of one forward pass that collects activations."""

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from finegates_engine.errors import UserError
+from finegates_engine.gates.model import TextClassifier, trained_parameters
+from finegates_engine.gates.schedule import Moment
 from finegates_engine.methods.base import Method
-from finegates_engine.model import TextClassifier, trained_parameters
-from finegates_engine.schedule import Moment
 
 if TYPE_CHECKING:
-    from finegates_engine.trainer import GateTrainer
+    from finegates_engine.train.trainer import GateTrainer
 
 ADAPTER = "default"
 ALPHA = 2.0

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from finegates_engine.errors import UserError
+from finegates_engine.gates.model import TextClassifier, replace_linears
 from finegates_engine.methods.base import Method
-from finegates_engine.model import TextClassifier, replace_linears
 
 CORE_STD = 1e-5
 """Standard deviation of the start values of a core (arXiv 2405.17604, section 3)."""

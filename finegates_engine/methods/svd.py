@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finegates_engine.folding import EncoderShape
+from finegates_engine.fold.dimensions import EncoderShape
+from finegates_engine.gates.model import TextClassifier, replace_linears
 from finegates_engine.ladder import Ladder, count_ladder
 from finegates_engine.methods.base import Method
-from finegates_engine.model import TextClassifier, replace_linears
 
 
 class FactoredLinear(nn.Module):

@@ -184,8 +184,8 @@ def tiny_levels(folder: Path) -> Path:
     from tiny_runs import places, tiny_run
 
     from finegates_engine.backbone import weights_hash
-    from finegates_engine.cell import train
-    from finegates_engine.data import load_task
+    from finegates_engine.data.load import load_task
+    from finegates_engine.train.cell import train
 
     store, _ = tiny_run(folder)
     backbone, task = places()

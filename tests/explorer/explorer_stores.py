@@ -11,14 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from run_examples import ENVIRONMENT, IDENTITY
 
+from finegates_engine.analysis.gate_vectors import side_values, vector_kinds
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
-from finegates_engine.folding import EncoderShape
-from finegates_engine.gate_vectors import side_values, vector_kinds
+from finegates_engine.fold.dimensions import EncoderShape
 from finegates_engine.identity import run_id
 from finegates_engine.ladder import count_ladder
 from finegates_engine.metrics import compute_metrics
 from finegates_engine.results import Costs, GateHistory, RunResult
-from finegates_engine.runs import RunStore
+from finegates_engine.runs.store import RunStore
 
 SHAPE = EncoderShape(
     layers=2, hidden=16, heads=4, key_value_heads=4, head_size=4, ffn=32, model_parameters=9000

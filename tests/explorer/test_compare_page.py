@@ -10,9 +10,9 @@ import pytest
 from explorer_stores import run_of
 
 from explorer import compare_words, loaders
-from finegates_engine.agreement import generate
-from finegates_engine.data import Split, text_hashes
-from finegates_engine.runs import RunStore
+from finegates_engine.data.agreement import generate
+from finegates_engine.data.load import Split, text_hashes
+from finegates_engine.runs.store import RunStore
 
 PAGE = "compare"
 
@@ -187,7 +187,7 @@ def test_upload_that_does_not_fit_says_why(content, said, film, open_app):
 
 
 def test_tooltips_hold_no_markup():
-    from finegates_engine.row_texts import RowTexts
+    from finegates_engine.data.row_texts import RowTexts
 
     texts = RowTexts(("a",), {"1": ("<b>" + "x" * 500,)}, "here")
     shown = compare_words.hover_texts(texts)["1"]

@@ -12,12 +12,12 @@ from explorer.figures.gate_map import gate_map_figure, gate_movie_figure
 from explorer.figures.gate_matrix import kept_share_figure, matrix_figure
 from explorer.figures.trade_off import spread, trade_off_figure
 from explorer.theme import METHODS, STRONG, method_style, note_figure, template
-from finegates_engine.analysis import Interval
-from finegates_engine.gate_statistics import frequency_table, kept_shares, nestedness
-from finegates_engine.gate_vectors import vector_kinds
-from finegates_engine.runs import RunStore
-from finegates_engine.tradeoff import curve_levels, quantity
-from finegates_engine.variants import curve_rows
+from finegates_engine.analysis.gate_statistics import frequency_table, kept_shares, nestedness
+from finegates_engine.analysis.gate_vectors import vector_kinds
+from finegates_engine.analysis.intervals import Interval
+from finegates_engine.analysis.tradeoff import curve_levels, quantity
+from finegates_engine.analysis.variants import curve_rows
+from finegates_engine.runs.store import RunStore
 
 X, Y = "folded_encoder_fraction", "metrics.validation.accuracy"
 

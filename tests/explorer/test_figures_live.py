@@ -5,8 +5,7 @@ import pytest
 
 from explorer import live_words
 from explorer.figures import closing, live, race
-from finegates_engine.latency import latency, speedup
-from finegates_engine.live_results import (
+from finegates_engine.live.results import (
     Ablation,
     Effects,
     Level,
@@ -17,6 +16,7 @@ from finegates_engine.live_results import (
     Shape,
     TextRace,
 )
+from finegates_engine.timing.latency import latency, speedup
 
 NAMES = ("negative", "positive")
 

@@ -16,7 +16,7 @@ from explorer.figures.gate_maths import (
 )
 from explorer.figures.training import Panel, Phase, training_figure
 from explorer.theme import STRONG
-from finegates_engine.runs import RunStore
+from finegates_engine.runs.store import RunStore
 
 PANELS = [
     Panel("gates_closed", "Gates closed (share of all)", share=True),
@@ -97,7 +97,7 @@ def test_finding_of_a_run_without_gates_is_its_score(history, record):
 
 
 def test_phases_are_those_of_the_schedule(record):
-    from finegates_engine.schedule import moment
+    from finegates_engine.gates.schedule import moment
 
     found = training_words.phases(record.config)
     assert [phase.name for phase in found] == ["open", "learn", "fixed"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer import gate_maths, lesson, tiny_ffn
-from finegates_engine.gates import StochasticGates, kept_probability
+from finegates_engine.gates.gate import StochasticGates, kept_probability
 
 stds = st.floats(0.02, 1.0)
 mus = st.lists(st.floats(-0.99, 0.99), min_size=1, max_size=6)

@@ -15,7 +15,7 @@ from tiny_runs import tiny_run
 from explorer import worker
 from explorer.worker import Job, Worker
 from finegates_engine.errors import UserError
-from finegates_engine.live_results import (
+from finegates_engine.live.results import (
     ABLATION,
     EFFECTS,
     LEVELS,
@@ -24,7 +24,7 @@ from finegates_engine.live_results import (
     Ablation,
 )
 from finegates_engine.parity import read_certificate
-from finegates_engine.runs import RunStore
+from finegates_engine.runs.store import RunStore
 
 TITLE = "Is it really faster, and does it say the same?"
 ABLATED = Ablation(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from explorer_stores import run_of
 
-from finegates_engine.runs import RunStore
+from finegates_engine.runs.store import RunStore
 
 PAGES = {
     "trade_off": "How much can I remove?",
@@ -179,7 +179,7 @@ def test_opening_imports_no_torch(full):
 
 def test_latency_is_offered_where_runs_were_timed(full, open_app, monkeypatch):
     from explorer import latencies
-    from finegates_engine.timings import Setting
+    from finegates_engine.timing.stored import Setting
 
     assert "latency_ms" not in open_app(full).selectbox(key="pick:y").options
     runs = RunStore(full).frame()

@@ -15,8 +15,8 @@ from timing_examples import make_cell, make_certificate
 from explorer import bundles, candidates, latencies, loaders
 from finegates_engine.environment import collect_environment
 from finegates_engine.parity import to_bytes
-from finegates_engine.runs import RunStore
-from finegates_engine.timings import save_cells, this_machine
+from finegates_engine.runs.store import RunStore
+from finegates_engine.timing.stored import save_cells, this_machine
 
 PAGE = "pick_a_level"
 WIDE = {"drop": "40"}

@@ -14,8 +14,8 @@ from explorer.sweep_process import alive, launches, load, log_text, start, stop,
 from explorer.sweep_request import save_upload
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
-from finegates_engine.runs import RunStore
-from finegates_engine.sweep_state import FOLDER, read_sweeps
+from finegates_engine.runs.store import RunStore
+from finegates_engine.sweep.state import FOLDER, read_sweeps
 
 ROWS = "text,label\n" + "".join(
     f"the {noun} was {word} {number},{label}\n"
@@ -147,8 +147,8 @@ def test_process_of_another_birth_is_not_stopped(tmp_path, asked, sleeper):
 
 def test_process_that_does_not_hold_the_lock_is_not_stopped(tmp_path, sleeper, asked):
     launch = start(tmp_path, asked)
-    from finegates_engine.sweep_state import CellState, SweepState
-    from finegates_engine.sweep_writer import SweepWriter
+    from finegates_engine.sweep.state import CellState, SweepState
+    from finegates_engine.sweep.writer import SweepWriter
 
     state = SweepState(
         sweep_id="20260101-000000-mine-abcdef",

@@ -144,7 +144,7 @@ def test_no_value_can_be_an_option_or_reach_a_shell(tmp_path):
 def test_command_line_understands_the_words(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from finegates_engine import cli
+    from finegates_engine.cli import entry as cli
 
     plans = []
     monkeypatch.setattr(cli, "_sweep", lambda plan, **_: plans.append(plan))

@@ -9,9 +9,9 @@ import pytest
 from test_sweep_request import GOOD
 
 from explorer import sweep_process, sweeps_view
-from finegates_engine.runs import RunStore
-from finegates_engine.sweep_state import FOLDER, CellState, SweepState
-from finegates_engine.sweep_writer import SweepWriter
+from finegates_engine.runs.store import RunStore
+from finegates_engine.sweep.state import FOLDER, CellState, SweepState
+from finegates_engine.sweep.writer import SweepWriter
 
 TITLE = "How does training go?"
 

@@ -8,12 +8,12 @@ from explorer import findings, gate_words, levels
 from explorer.glossary import explain
 from explorer.numbers import points_text, range_text, value_text
 from explorer.parts import plain
-from finegates_engine.analysis import Interval
+from finegates_engine.analysis.intervals import Interval
+from finegates_engine.analysis.tradeoff import curve_levels, quantity
+from finegates_engine.analysis.variants import curve_rows
 from finegates_engine.ladder import RUNGS
 from finegates_engine.metrics import METRICS
-from finegates_engine.runs import RunStore
-from finegates_engine.tradeoff import curve_levels, quantity
-from finegates_engine.variants import curve_rows
+from finegates_engine.runs.store import RunStore
 
 Y = "metrics.validation.accuracy"
 

@@ -11,6 +11,8 @@ from scipy.stats import logistic
 from tiny_models import backbone_folder, gate_config, gated_model
 
 from finegates_engine.config import GateConfig, RunConfig, from_json
+from finegates_engine.gates.model import TextClassifier, build_model
+from finegates_engine.gates.schedule import Moment
 from finegates_engine.methods import method_of
 from finegates_engine.methods.base import GateMethod
 from finegates_engine.methods.calibration import TrainingRows
@@ -22,8 +24,6 @@ from finegates_engine.methods.hard_concrete import (
     expected_removed,
 )
 from finegates_engine.methods.movement import Movement, TopGates
-from finegates_engine.model import TextClassifier, build_model
-from finegates_engine.schedule import Moment
 
 SIZES = {"0/ffn": 6}
 ROWS: Any = TrainingRows(None, 0)  # type: ignore[arg-type]

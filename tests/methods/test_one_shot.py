@@ -9,17 +9,17 @@ import torch
 from tiny import tiny_config
 from tiny_models import gate_config, gated_model
 
-from finegates_engine.batches import TokenizedSplit
 from finegates_engine.config import ModelConfig, RunConfig
-from finegates_engine.data import load_task
-from finegates_engine.layers import GatedLinear
+from finegates_engine.data.batches import TokenizedSplit
+from finegates_engine.data.load import load_task
+from finegates_engine.gates.layers import GatedLinear
+from finegates_engine.gates.model import TextClassifier, adapter_state, iter_gated_layers
+from finegates_engine.gates.sparsity import ladder_of
 from finegates_engine.method_table import METHODS
 from finegates_engine.methods import method_of
 from finegates_engine.methods.calibration import TrainingRows, gate_gradients, task_loss
 from finegates_engine.methods.one_shot import Activation, Magnitude, OneShot, Taylor, input_squares
-from finegates_engine.model import TextClassifier, adapter_state, iter_gated_layers
-from finegates_engine.sparsity import ladder_of
-from finegates_engine.train import Trained, fit
+from finegates_engine.train.training import Trained, fit
 
 GATES = {
     "tied": gate_config(),
@@ -158,7 +158,7 @@ def test_closed_gates_have_no_slope() -> None:
 
 
 def test_inputs_of_a_narrowed_model_are_counted_in_full_width() -> None:
-    from finegates_engine.compact import compact, widen
+    from finegates_engine.gates.compact import compact, widen
 
     model, _ = gated_model(gates=gate_config(axes="inner"))
     assert model.gates is not None

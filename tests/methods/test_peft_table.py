@@ -8,10 +8,10 @@ from tiny_models import backbone_folder, dense_model, inputs
 
 from finegates_engine.config import from_json
 from finegates_engine.errors import UserError
+from finegates_engine.gates.model import TextClassifier, build_model, trained_parameters
 from finegates_engine.method_table import METHODS
 from finegates_engine.methods import CLASSES, method_of
 from finegates_engine.methods.peft_table import CONFIGS, PeftPoint
-from finegates_engine.model import TextClassifier, build_model, trained_parameters
 
 FITTING = {"velora": {"groups": 8}, "vera": {"rank": 8}}
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from finegates_engine.config import from_json
 from finegates_engine.errors import UserError
+from finegates_engine.gates.model import build_model
 from finegates_engine.methods import method_of
 from finegates_engine.methods.plain import CoreLinear, PartialLinear
-from finegates_engine.model import build_model
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 0), (0, 3), (2, 3)])

@@ -11,10 +11,10 @@ from tiny_models import backbone_folder, dense_model, inputs
 from torch import nn
 
 from finegates_engine.config import from_json
-from finegates_engine.folding import EncoderShape
+from finegates_engine.fold.dimensions import EncoderShape
+from finegates_engine.gates.model import TextClassifier, build_model
 from finegates_engine.methods import method_of
 from finegates_engine.methods.svd import FactoredLinear, count_factored, kept_ranks
-from finegates_engine.model import TextClassifier, build_model
 
 SHAPES = st.lists(st.tuples(st.integers(4, 24), st.integers(4, 24)), min_size=1, max_size=6)
 
@@ -112,7 +112,7 @@ def test_the_ladder_counts_weights_and_products_that_are_gone() -> None:
 @pytest.mark.parametrize("unit", ["gates"])
 def test_a_target_in_gates_is_refused(unit: str) -> None:
     from finegates_engine.errors import UserError
-    from finegates_engine.sweep_plan import plan_sweep
+    from finegates_engine.sweep.plan import plan_sweep
 
     config = from_json({"method": "svd", "gates": {"target_unit": unit}})
     with pytest.raises(UserError, match="Method 'svd' closes no gates"):

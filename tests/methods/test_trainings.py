@@ -11,15 +11,15 @@ from tiny import tiny_config
 from transformers import AutoTokenizer
 
 from finegates_engine.backbone import weights_hash
-from finegates_engine.batches import tokenize_rows
-from finegates_engine.cell import probabilities, rebuild, train
-from finegates_engine.data import load_task
-from finegates_engine.evaluation import predict
+from finegates_engine.data.batches import tokenize_rows
+from finegates_engine.data.load import load_task
 from finegates_engine.method_table import METHODS
-from finegates_engine.progress import Progress
 from finegates_engine.results import RunResult, probability_columns
-from finegates_engine.runs import RunStore
-from finegates_engine.sweep import run_sweep
+from finegates_engine.runs.store import RunStore
+from finegates_engine.sweep.runner import run_sweep
+from finegates_engine.train.cell import probabilities, rebuild, train
+from finegates_engine.train.evaluation import predict
+from finegates_engine.train.progress import Progress
 
 SMALL: dict[str, dict[str, float]] = {
     "velora": {"groups": 8, "rank": 2},
@@ -113,8 +113,8 @@ class KilledError(Exception):
 def test_a_killed_training_goes_on_to_the_same_bits(
     name: str, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finegates_engine.train.CHECKPOINT_STEPS", 3)
-    monkeypatch.setattr("finegates_engine.callbacks.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("finegates_engine.train.training.CHECKPOINT_STEPS", 3)
+    monkeypatch.setattr("finegates_engine.train.callbacks.REPORT_SECONDS", 0.0)
 
     def kill(progress: Progress) -> None:
         if progress.step == 5:
@@ -134,7 +134,7 @@ def test_no_method_moves_the_weights_that_it_says_are_frozen(
 ) -> None:
     from safetensors.torch import load_file
 
-    from finegates_engine import cell
+    from finegates_engine.train import cell
 
     before = load_file(tiny_backbone / "model.safetensors")
     models: list[Any] = []

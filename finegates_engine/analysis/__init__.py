@@ -1,0 +1,1 @@
+"""What stored runs say: intervals, curves, gates that agree, a recommendation."""

@@ -1,0 +1,1 @@
+"""A pruned run as a folder that needs no more of this package."""

@@ -1,0 +1,1 @@
+"""Where the time of a pruned run goes, and what would change it."""

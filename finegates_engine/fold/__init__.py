@@ -1,0 +1,1 @@
+"""What leaves when gates close: which dimensions, and each block made smaller."""

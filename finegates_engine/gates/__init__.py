@@ -1,0 +1,1 @@
+"""Gates in a frozen model: their maths, their layers, penalty and exact target."""

@@ -1,0 +1,1 @@
+"""A user's own text through the models of a run."""

@@ -1,0 +1,1 @@
+"""A gated model to a smaller one, its parity certificate, and ONNX."""

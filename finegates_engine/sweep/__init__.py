@@ -1,0 +1,1 @@
+"""Grids and paths of runs: planned, locked, resumable."""

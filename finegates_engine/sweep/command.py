@@ -1,0 +1,40 @@
+"""The command that trains a stored run again. No torch."""
+
+import re
+import shlex
+from typing import Any
+
+from finegates_engine.config import RunConfig, to_json
+from finegates_engine.sweep.options import config_options
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def sweep_command(config: RunConfig) -> str:
+    """The command that trains this run again, where the folders of this machine are left out.
+
+    DIR stands for the folder of the rows, BACKBONE for a local backbone.
+    """
+    ours, default = to_json(config), to_json(RunConfig())
+    words = ["finegates", "sweep"]
+    for option in config_options():
+        part, name = option.place
+        value, usual = (values[part][name] if part else values[name] for values in (ours, default))
+        if option.place == ("task", "data"):
+            value = None if value is None else "DIR"
+        if option.place == ("model", "backbone") and not _HUB_ID.fullmatch(value):
+            value = "BACKBONE"
+        if value != usual:
+            words += _option(option.parameter.replace("_", "-"), value)
+    levels = ",".join(f"{level!r}" for level in (*config.path, config.gates.target))
+    words += ["--targets", levels, "--seeds", str(config.seed)]
+    words += ["--strategy", "path"] if config.path else []
+    return shlex.join(words)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if name == "method-options":
+        value = [f"{key}={number!r}" for key, number in value]
+    return [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]

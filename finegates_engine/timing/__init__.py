@@ -1,0 +1,1 @@
+"""How fast models are: races, raw values, stored timings."""

@@ -1,0 +1,1 @@
+"""One training: from a config to a run result, and back to a model."""
