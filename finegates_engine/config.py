@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from finegates_engine.errors import UserError
 from finegates_engine.method_options import Options, read_options
 
-_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from finegates_engine import __version__
 
-_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid")
 
 PACKAGES = (
     "torch",

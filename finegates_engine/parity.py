@@ -18,7 +18,7 @@ from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 from finegates_engine.runs.stored_run import StoredRun
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Form = Literal["torch", "onnx", "transformers"]
 

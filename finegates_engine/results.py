@@ -33,7 +33,7 @@ ADAPTER_PREFIXES = (LOCATION, VALUE, "biases.", "low_rank.", "head.")
 MAX_FRAMES = 32
 PREDICTION_COLUMNS = ("row_id", "text_hash", "label", "split")
 _PROBABILITY = re.compile(r"prob_\d+")
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

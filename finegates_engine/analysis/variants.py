@@ -142,8 +142,9 @@ def _names(rows: pd.DataFrame) -> dict[Hashable, str]:
     names: dict[Hashable, str] = {}
     # One run stands for its curve; the last, since a path may begin with an independent one.
     one_each = rows.groupby("curve").tail(1).set_index("curve")
+    of_any = _varying(one_each, _settings(one_each))
     for _, own in one_each.groupby(_OWN, dropna=False):
-        varying = _varying(own, _settings(own))
+        varying = _varying(own, of_any)
         varying = list(dict.fromkeys([*(n for n in _MOST_TELLING if n in varying), *varying]))
         of_paths = _varying(own[own["strategy"] == "path"], _PATH_SETTINGS)
         taken: dict[tuple[str, str], int] = {}

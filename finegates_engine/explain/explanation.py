@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from finegates_engine.timing.latency import Speedup
 from finegates_engine.timing.stored import Machine, Setting
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 PARTS: dict[str, str] = {
     "embeddings": "Embeddings",

@@ -20,7 +20,7 @@ Row = tuple[str, ...]
 Values = tuple[tuple[float, ...], ...]
 """(rows, outputs)"""
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -6,10 +6,11 @@ files. A run whose signature has changed is read again; a cache that cannot be u
 
 import contextlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def _size(path: str) -> int | None:
 def _row(run: _Found, record: RunRecord) -> dict[str, Any]:
     """One run, flattened. Names without a dot are the common ones; see `_columns`."""
     config = record.config
-    costs, ladder = asdict(record.costs), asdict(record.ladder)
+    costs, ladder = _fields(record.costs), _fields(record.ladder)
     trained = costs.pop("trained_parameters")
     row: dict[str, Any] = {
         _SIGNATURE: run.signature,
@@ -190,6 +191,11 @@ def _row(run: _Found, record: RunRecord) -> dict[str, Any]:
     for split, scores in record.metrics.items():
         row |= {f"metrics.{split}.{name}": value for name, value in scores.items()}
     return row
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    """Its fields as they are; `dataclasses.asdict` would copy every value."""
+    return {field.name: getattr(item, field.name) for field in fields(item)}
 
 
 def _flat_config(config: RunConfig) -> dict[str, Any]:
@@ -228,7 +234,7 @@ def _columns() -> dict[str, str]:
 def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     rows = list(rows)
     columns = _columns()
-    for name in dict.fromkeys(key for row in rows for key in row):
+    for name in dict.fromkeys(itertools.chain.from_iterable(rows)):
         columns.setdefault(name, "float64")
     return pd.DataFrame({name: _array(rows, name, kind) for name, kind in columns.items()})
 

@@ -1,9 +1,11 @@
 """Command-line options made from the fields of the config dataclasses. No torch."""
 
+import ast
 import dataclasses
 import enum
 import functools
 import inspect
+import itertools
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,13 +62,14 @@ class ConfigOption:
 def config_options() -> Iterator[ConfigOption]:
     """An option for every field but those that a sweep varies."""
     for part, (panel, owner) in SECTIONS.items():
-        hints = get_type_hints(owner)
+        hints, texts = get_type_hints(owner), field_texts(owner)
         for field in dataclasses.fields(owner):
             full = f"{part}.{field.name}" if part else field.name
             if full in ELSEWHERE or dataclasses.is_dataclass(hints[field.name]):
                 continue
             name = _RENAMED.get(full, field.name)
-            annotation = _annotation(owner, field.name, name, hints[field.name], panel)
+            info = owner.__pydantic_fields__[field.name]
+            annotation = _annotation(info, texts[field.name], name, hints[field.name], panel)
             yield ConfigOption((part, field.name), name, annotation)
 
 
@@ -107,20 +110,34 @@ def apply_options(base: RunConfig, given: Mapping[tuple[str, str], Any]) -> RunC
     return from_json(plain)
 
 
-def _annotation(owner: type[Any], field: str, name: str, hint: Any, panel: str) -> Any:
-    info = owner.__pydantic_fields__[field]
+def _annotation(info: Any, text: str, name: str, hint: Any, panel: str) -> Any:
     flag = f"--{name.replace('_', '-')}"
     kind = _kind(hint)
     notes = ", ".join([*_bounds(info.metadata), f"default {_shown(info.default)}"])
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
-        help=escape(f"{' '.join((info.description or '').split())} ({notes})"),
+        help=escape(f"{text} ({notes})"),
         show_default=False,
         rich_help_panel=panel,
     )
     if get_origin(kind) is Literal:
         kind = _choices(name, get_args(kind))
     return Annotated[kind | None, option]
+
+
+def field_texts(owner: type[Any]) -> dict[str, str]:
+    """Field -> the text under it in its dataclass. Pydantic can read them too, but at import."""
+    (made,) = ast.parse(inspect.getsource(owner)).body
+    assert isinstance(made, ast.ClassDef)
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(made.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def _choices(name: str, values: tuple[str, ...]) -> Any:

@@ -23,7 +23,7 @@ STATE_BYTES = 64 * 2**20
 
 CellStatus = Literal["planned", "running", "done", "failed", "skipped"]
 SweepStatus = Literal["running", "finished", "interrupted", "failed", "died", "unreadable"]
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

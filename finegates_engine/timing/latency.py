@@ -24,7 +24,7 @@ ratio to the second largest."""
 
 Verdict = Literal["faster", "slower", "no measurable difference"]
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

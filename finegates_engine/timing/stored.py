@@ -42,7 +42,7 @@ _VERSIONS = ("python", "torch", "transformers", "finegates_engine")
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 _REASON_LENGTH = 300
 _AGREE = 1e-6  # relative: stored medians and those of the stored raw values
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
