@@ -11,6 +11,10 @@ ROOT = Path(__file__).parents[1]
 FIGURES = {
     "compare.py": ("closing", {"scores"}),
     "controls.py": ("", {"scores", "differences", "largest_miss"}),
+    "layout.py": (
+        "",
+        {"gather_over_index_select", "take_macs", "attention_ms", "onednn_over_linear"},
+    ),
     "path.py": ("", {"path_cost_in_single_runs", "largest_score_gap"}),
     "explorer.py": (
         "",
