@@ -3,9 +3,9 @@
     python benchmarks/layout.py
 
 Shapes of MiniLM, one thread, fp32, interleaved. The last line is one JSON object:
-`gather_over_index_select` (how many times as fast, 8 x 64 tokens), `take_macs` (multiply-accumulates
-that picking one value costs), `attention_ms` (width -> six layers, 8 x 64 tokens), and
-`onednn_over_linear` (packed oneDNN product against `linear`, 64 rows; null where it is not there).
+`gather_over_index_select` (how many times as fast, 8 x 64 tokens), `take_macs` (multiply-
+accumulates that picking one value costs), `attention_ms` (width -> six layers, 8 x 64 tokens) and
+`onednn_over_linear` (packed oneDNN product against `linear`, 64 rows; null where it is missing).
 """
 
 import json
