@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import secrets
 import stat
@@ -57,13 +58,12 @@ def inside(path: str | Path, root: str | Path) -> bool:
 def read_file(path: str | Path, *, root: str | Path, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit` bytes inside `root`.
 
-    A link that leads out of `root`, a pipe or a device is refused before it is read. Raises
-    Damaged with the reason.
+    A link that leads out of `root`, be it the file or a folder on the way to it, a pipe or a device
+    is refused before it is read. Raises Damaged with the reason.
     """
     name = os.path.basename(path)
     with _reasons(name):
-        if os.path.islink(path) and not inside(path, root):
-            raise Damaged(f"{name} is a link that leads out of the store")
+        _check_links(path, root)
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -76,6 +76,32 @@ def read_file(path: str | Path, *, root: str | Path, limit: int) -> bytes:
             return file.read(limit)
 
 
+def list_folder(path: str | Path, *, root: str | Path, most: int) -> list[str]:
+    """Names in a folder inside `root`, sorted. Raises Damaged with the reason, as `read_file`."""
+    name = os.path.basename(path)
+    with _reasons(name):
+        _check_links(path, root)
+        if not os.path.isdir(path):
+            raise Damaged(f"{name} is not a folder")
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in itertools.islice(entries, most + 1)]
+    if len(names) > most:
+        raise Damaged(f"{name} holds more than {most:,} files")
+    return sorted(names)
+
+
+def _check_links(path: str | Path, root: str | Path) -> None:
+    """Raises Damaged where a link below `root` leads out of it, or round in a circle."""
+    place, end = str(path), str(root)
+    while len(place) > len(end):
+        if os.path.islink(place):
+            name = os.path.basename(place)
+            if not inside(path, root):
+                raise Damaged(f"{name} is a link that leads out of the store")
+            return
+        place = os.path.dirname(place)
+
+
 @contextlib.contextmanager
 def _reasons(name: str) -> Iterator[None]:
     try:
@@ -85,4 +111,6 @@ def _reasons(name: str) -> Iterator[None]:
             raise Damaged(f"{name} is missing") from error
         if error.errno == errno.EISDIR:
             raise Damaged(f"{name} is not a file") from error
+        if error.errno == errno.ELOOP:
+            raise Damaged(f"{name} is a link that leads nowhere") from error
         raise Damaged(f"{name} cannot be read ({error.strerror or error})") from error

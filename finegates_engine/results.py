@@ -177,7 +177,7 @@ class RunResult:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", _without_nan(self.metrics))
-        _check_adapter(self.adapter)
+        check_adapter(self.adapter)
         check_predictions(self.predictions)
         self.record({})
 
@@ -234,20 +234,40 @@ def probability_columns(frame: pd.DataFrame) -> list[str]:
     return ordered
 
 
-def _check_adapter(adapter: Mapping[str, NDArray[Any]]) -> None:
+def check_history(frame: pd.DataFrame) -> None:
+    """Raises ValueError unless it is a table of numbers by step, as a training logs them."""
+    if "step" not in frame.columns or not pd.api.types.is_integer_dtype(frame["step"]):
+        raise ValueError(f"the history needs whole numbers in a column step, got {_names(frame)}")
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise ValueError(f"column {str(name)[:80]!r} of the history must hold numbers")
+
+
+def check_adapter(adapter: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError unless the arrays are what a training stores (see ADAPTER_PREFIXES)."""
     for name, values in adapter.items():
+        shown = name[:80]
         if not name.startswith(ADAPTER_PREFIXES):
             raise ValueError(
-                f"adapter array {name!r} must begin with one of {', '.join(ADAPTER_PREFIXES)}"
+                f"adapter array {shown!r} must begin with one of {', '.join(ADAPTER_PREFIXES)}"
             )
         if values.dtype.kind not in "biuf":
-            raise ValueError(f"adapter array {name!r} must hold numbers, got {values.dtype}")
+            raise ValueError(f"adapter array {shown!r} must hold numbers, got {values.dtype}")
+        if name.startswith((VALUE, LOCATION)) and (values.ndim != 1 or values.dtype.kind != "f"):
+            raise ValueError(
+                f"adapter array {shown!r} must be a vector of decimals, got {values.dtype} of "
+                f"shape {values.shape}"
+            )
         if name.startswith(VALUE) and not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"adapter array {name!r} must be in [0, 1]")
+            raise ValueError(f"adapter array {shown!r} must be in [0, 1]")
         if name.startswith(LOCATION):
             value = adapter.get(VALUE + name.removeprefix(LOCATION))
             if value is None or value.shape != values.shape:
-                raise ValueError(f"adapter array {name!r} has no final values of its shape")
+                raise ValueError(f"adapter array {shown!r} has no final values of its shape")
+
+
+def _names(frame: pd.DataFrame) -> str:
+    return ", ".join(str(name)[:40] for name in frame.columns[:10])
 
 
 def _without_nan(metrics: Mapping[str, Mapping[str, float | None]]) -> Metrics:

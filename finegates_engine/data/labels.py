@@ -13,6 +13,7 @@ from finegates_engine.data.table_files import Rows
 from finegates_engine.errors import UserError
 from finegates_engine.tasks import TaskSpec
 
+_MOST_DIGITS = 18  # of a label that is taken for a number
 MAX_CLASSES = 1000
 """More distinct labels than this are taken for a wrong column."""
 
@@ -156,7 +157,10 @@ def _sorted_names(where: str, field: str, texts: list[str]) -> tuple[str, ...]:
 
 def _is_whole(text: str) -> bool:
     """Whether the text is how Python writes some whole number: "01" stays a name."""
-    return text.removeprefix("-").isdecimal() and text.isascii() and str(int(text)) == text
+    short = len(text) <= _MOST_DIGITS
+    return (
+        short and text.removeprefix("-").isdecimal() and text.isascii() and str(int(text)) == text
+    )
 
 
 def _own_indices(where: str, texts: list[str], names: tuple[str, ...]) -> Array:

@@ -6,21 +6,30 @@ not through the cache of `datasets`: no second copy, no lock between the runs of
 word "NA" in a CSV stays a word.
 """
 
+import csv
 import dataclasses
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from pydantic_core import from_json
 
 from finegates_engine.errors import UserError
+from finegates_engine.tables.limits import BadTable, TableLimits
 from finegates_engine.tasks import TaskSpec
 
 MAX_FILE_BYTES = 2_000_000_000
 """Larger files are refused, packed or unpacked: all rows are held in memory."""
 
+MAX_ROWS = 50_000_000
+"""A file with more is refused."""
+
 ID_FIELD = "idx"
 """Column with the number of a row, where a file has one, as in GLUE."""
 
+_HEAD_BYTES = 2**20
 _KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".json": "JSON lines"}
 
 
@@ -63,21 +72,35 @@ def read_folder(
     return {name: read_file(path, wanted, required) for name, path in paths.items()}
 
 
-def read_file(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Rows:
+def read_file(
+    path: Path,
+    wanted: Container[str],
+    required: Sequence[str],
+    *,
+    limits: TableLimits | None = None,
+) -> Rows:
     """The wanted columns of one Parquet, CSV or JSON lines file.
 
     CSV: first line is the header; an empty field is missing, a quoted empty field is an empty
-    text. Raises UserError for a file that is missing, empty, too large, not what its name says,
-    or without a required column.
+    text. JSON lines: columns of lists or objects are left out. Raises UserError for a file that is
+    missing, empty, too large, not what its name says, or without a required column.
     """
     import pyarrow as pa
 
-    kind = _checked_kind(path)
+    kind, limits = _checked_kind(path), limits or TableLimits(MAX_FILE_BYTES, MAX_ROWS)
     try:
         if kind == "Parquet":
-            return _read_parquet(path, wanted, required)
-        table = _read_csv(path) if kind == "CSV" else _read_json(path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            return _read_parquet(path, wanted, required, limits)
+        if kind == "CSV":
+            table = _read_csv(path, limits)
+        else:
+            table = _read_json(path, wanted, required, limits)
+        limits.check(rows=table.num_rows, columns=table.num_columns)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8.") from error
+    except BadTable as error:
+        raise UserError(f"{path} is not read: {error}. Cut it to what is needed.") from error
+    except (pa.ArrowException, OSError, OverflowError) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise UserError(
             f"{path} cannot be read as {kind}, which its name says it is: {reason}. "
@@ -156,58 +179,111 @@ def _checked_kind(path: Path) -> str:
     return _KINDS[path.suffix.lower()]
 
 
-def _read_parquet(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Rows:
+def _read_parquet(
+    path: Path, wanted: Container[str], required: Sequence[str], limits: TableLimits
+) -> Rows:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        check_columns(str(path), schema.names, required)
-        groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-        unpacked = sum(group.total_byte_size for group in groups)
-        if unpacked > MAX_FILE_BYTES:
-            raise UserError(
-                f"{path} unpacks to {unpacked / 1e9:.1f} GB; at most {MAX_FILE_BYTES / 1e9:g} GB "
-                "are read. Cut it to the rows that are needed."
-            )
-        table = file.read(columns=[name for name in schema.names if name in wanted])
-    return Rows(str(path), table, _declared_names(schema.metadata, required[-1]))
+    from finegates_engine.tables.parquet import read_parquet
+
+    check_columns(str(path), pq.read_schema(path).names, required)
+    with path.open("rb") as file:
+        table = read_parquet(file, limits, wanted)
+    return Rows(str(path), table, _declared_names(table.schema.metadata, required[-1:]))
 
 
-def _declared_names(metadata: Any, label: str) -> tuple[str, ...] | None:
+def _declared_names(metadata: Any, label: Sequence[str]) -> tuple[str, ...] | None:
     """Class names that `datasets` wrote beside the columns, if they are well formed."""
     try:
-        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+        names = json.loads(metadata[b"huggingface"])["info"]["features"][label[0]]["names"]
+    except (LookupError, TypeError, ValueError, RecursionError):
         return None
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         return tuple(names)
     return None
 
 
-def _read_csv(path: Path) -> Any:
+def _read_csv(path: Path, limits: TableLimits) -> Any:
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv as arrow_csv
 
     with path.open("rb") as file:
-        head = file.read(4096)
+        head = file.read(_HEAD_BYTES)
     if b"\0" in head or head[:1] in (b"{", b"["):
         raise pa.ArrowInvalid("it begins like JSON" if head[:1] in b"{[" else "it is binary")
-    return csv.read_csv(
+    limits.check(columns=_header_columns(head))
+    return arrow_csv.read_csv(
         path,
-        read_options=csv.ReadOptions(use_threads=False, block_size=path.stat().st_size + 1),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=path.stat().st_size + 1),
+        parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+        convert_options=arrow_csv.ConvertOptions(
             null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
     )
 
 
-def _read_json(path: Path) -> Any:
-    from pyarrow import json as arrow_json
+def _header_columns(head: bytes) -> int:
+    """Columns of a CSV by its header. head: the file's beginning."""
+    try:
+        rows = csv.reader(io.StringIO(head.decode("utf-8", "replace"), newline=""))
+        names = next(rows, [])
+    except csv.Error as error:
+        raise BadTable(f"its header cannot be read ({error})") from error
+    if len(head) == _HEAD_BYTES and next(rows, None) is None:
+        raise BadTable(f"its header is longer than {_HEAD_BYTES:,} bytes")
+    return len(names)
 
-    options = arrow_json.ReadOptions(use_threads=False, block_size=path.stat().st_size + 1)
-    return arrow_json.read_json(path, read_options=options)
+
+def _read_json(
+    path: Path, wanted: Container[str], required: Sequence[str], limits: TableLimits
+) -> Any:
+    """A line at a time by a parser that limits nesting: Arrow's own crashes on deep nesting, and
+    needs minutes for many columns."""
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {}
+    nested: set[str] = set()
+    seen: dict[str, None] = {}
+    count = 0
+    with path.open("rb") as file:
+        for count, row in enumerate(_json_rows(file), start=1):
+            if not row.keys() <= seen.keys():
+                seen |= dict.fromkeys(row)
+                limits.check(columns=len(seen))
+            for name, value in row.items():
+                if name not in wanted:
+                    continue
+                if isinstance(value, (dict, list)):
+                    nested.add(name)
+                column = columns.setdefault(name, [])
+                column.extend([None] * (count - 1 - len(column)))
+                column.append(None if name in nested else value)
+            limits.check(rows=count)
+    check_columns(str(path), list(seen), required)
+    if lists := sorted(nested & set(required)):
+        raise BadTable(
+            f"its column {lists[0][:80]!r} holds lists or objects, not text and no labels"
+        )
+    flat = {name: values for name, values in columns.items() if name not in nested}
+    return pa.table({name: own + [None] * (count - len(own)) for name, own in flat.items()})
 
 
-def _select(table: Any, wanted: Sequence[str]) -> Any:
+def _json_rows(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = from_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:
+            raise pa.ArrowInvalid(f"line {number:,}: {error}") from error
+        if not isinstance(row, dict):
+            raise pa.ArrowInvalid(f"line {number:,} is no object with names and values")
+        yield row
+
+
+def _select(table: Any, wanted: Container[str]) -> Any:
     return table.select([name for name in table.schema.names if name in wanted])

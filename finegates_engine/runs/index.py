@@ -25,10 +25,13 @@ from finegates_engine.files import Damaged, inside, read_file, write_atomic
 from finegates_engine.ladder import Ladder
 from finegates_engine.results import Costs, RunRecord
 from finegates_engine.runs.stored_run import CORE_FILES, MIB, read_record
+from finegates_engine.tables.limits import TableLimits
+from finegates_engine.tables.parquet import read_parquet
 
 INDEX_NAME = ".index.parquet"
 INDEX_BYTES = 1024 * MIB
 """Largest cache that is read."""
+INDEX_LIMITS = TableLimits(unpacked_bytes=INDEX_BYTES, rows=1_000_000)
 
 RUN_ID = re.compile(
     r"[a-z0-9][a-z0-9_.-]{0,63}-[a-z0-9][a-z0-9_-]{0,44}-t\d\.\d\d-s\d{1,10}-(?P<hash>[0-9a-f]{12})"
@@ -257,7 +260,7 @@ def _read_cache(root: Path) -> pd.DataFrame:
     empty = _frame([])
     try:
         data = read_file(root / INDEX_NAME, root=root, limit=INDEX_BYTES)
-        table = pq.read_table(io.BytesIO(data), use_threads=False)
+        table = read_parquet(io.BytesIO(data), INDEX_LIMITS)
         if (table.schema.metadata or {}).get(_FORMAT_KEY) != _FORMAT:
             return empty
         frame: pd.DataFrame = table.to_pandas()

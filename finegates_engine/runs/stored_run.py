@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from finegates_engine.config import RunConfig, explain
-from finegates_engine.files import Damaged, inside, read_file
+from finegates_engine.files import Damaged, list_folder, read_file
 from finegates_engine.ladder import Ladder
 from finegates_engine.results import (
     RECORD,
@@ -33,8 +33,13 @@ from finegates_engine.results import (
     RunRecord,
     RunResult,
     StoredFile,
+    check_adapter,
+    check_history,
+    check_predictions,
     gate_masks,
 )
+from finegates_engine.tables.limits import TableLimits
+from finegates_engine.tables.parquet import read_parquet
 
 MIB = 2**20
 RECORD_BYTES = 4 * MIB
@@ -48,9 +53,16 @@ CORE_FILES = {
 }
 """Core file beside run.json to the largest size that is read, in bytes."""
 
+MOST_TIMINGS = 1000
+"""Timing files of a run; a folder with more is damaged."""
+
+TABLE_LIMITS = TableLimits(unpacked_bytes=1024 * MIB, rows=5_000_000)
+"""Of the tables of a run, once they are unpacked."""
+
 _ALWAYS = ("history.parquet", "predictions.parquet")
 _STEPS, _FRAMES = "steps", "frames."
 _REASON_LENGTH = 300
+_BAD_CONTENT = (ValueError, OSError, KeyError, TypeError, OverflowError, MemoryError)
 
 
 def encode(result: RunResult) -> dict[str, bytes]:
@@ -127,17 +139,17 @@ class StoredRun:
     @cached_property
     def history(self) -> pd.DataFrame:
         """A row a logged step."""
-        return self._table("history.parquet")
+        return self._checked("history.parquet", self._table, check_history)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """A row a validation row: row_id, text_hash, label, split, and prob_0.. or score."""
-        return self._table("predictions.parquet")
+        return self._checked("predictions.parquet", self._table, check_predictions)
 
     @cached_property
     def adapter(self) -> dict[str, NDArray[Any]]:
         """All that was trained; empty for methods that move base weights."""
-        return self._arrays("adapter.safetensors")
+        return self._checked("adapter.safetensors", self._arrays, check_adapter)
 
     @cached_property
     def masks(self) -> dict[str, NDArray[np.bool_]]:
@@ -147,14 +159,7 @@ class StoredRun:
     @cached_property
     def gate_history(self) -> GateHistory | None:
         """Gate values over the training. None: not recorded."""
-        arrays = self._arrays("gate_history.safetensors")
-        if not arrays:
-            return None
-        try:
-            steps = arrays.pop(_STEPS)
-            return GateHistory(steps, {k.removeprefix(_FRAMES): v for k, v in arrays.items()})
-        except (KeyError, ValueError) as error:
-            raise Damaged(f"gate_history.safetensors cannot be used ({error})") from error
+        return self._checked("gate_history.safetensors", self._frames, lambda _: None)
 
     @property
     def certificate(self) -> dict[str, Any] | None:
@@ -166,41 +171,69 @@ class StoredRun:
     def timings(self) -> dict[str, dict[str, Any]]:
         """Fingerprint of a machine to what was measured there."""
         folder = self.folder / "timings"
-        if not folder.is_dir() or not inside(folder, self.root):
+        if not os.path.lexists(folder):
             return {}
-        paths = sorted(p for p in folder.glob("*.json") if not p.name.startswith("."))
-        return {path.stem: self._later(path) for path in paths}
+        try:
+            names = list_folder(folder, root=self.root, most=MOST_TIMINGS)
+        except Damaged as error:
+            raise Damaged(f"Run {self.run_id!r}: {error}.") from error
+        names = [name for name in names if name.endswith(".json") and not name.startswith(".")]
+        return {name.removesuffix(".json"): self._later(folder / name) for name in names}
 
     def verify(self) -> None:
-        """Read every core file and compare it with its checksum. Raises Damaged."""
+        """Read every file of the run, and compare with its checksum what has one. Raises Damaged."""
         for name in self.record.files:
             self._bytes(name)
+        read = (self.history, self.predictions, self.adapter, self.gate_history)
+        assert len(read) == len(CORE_FILES), "each core file is read and checked by one of them"
+        _ = self.certificate, self.timings
+
+    def _checked(self, name: str, read: Callable[[str], Any], check: Callable[[Any], None]) -> Any:
+        """A file's content. Raises Damaged, which names the run and the file."""
+        try:
+            values = read(name)
+            check(values)
+        except Damaged:
+            raise
+        except (*_BAD_CONTENT, pa.ArrowException, safetensors.SafetensorError) as error:
+            reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
+            raise Damaged(
+                f"{name} of {self.run_id} cannot be used ({reason})"[:_REASON_LENGTH]
+            ) from error
+        return values
 
     def _bytes(self, name: str) -> bytes:
         described = self.record.files[name]
-        data = read_file(self.folder / name, root=self.root, limit=CORE_FILES[name])
+        try:
+            data = read_file(self.folder / name, root=self.root, limit=CORE_FILES[name])
+        except Damaged as error:
+            raise Damaged(f"Run {self.run_id!r}: {error}.") from error
         if _described(data) != described:
             raise Damaged(f"{name} of {self.run_id} is not the file that was saved (its checksum)")
         return data
 
     def _table(self, name: str) -> pd.DataFrame:
-        data = self._bytes(name)
-        try:
-            return pd.read_parquet(io.BytesIO(data))
-        except (ValueError, OSError, pa.ArrowException) as error:
-            raise Damaged(f"{name} is not a Parquet file ({error})"[:_REASON_LENGTH]) from error
+        table = read_parquet(io.BytesIO(self._bytes(name)), TABLE_LIMITS)
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+        return frame
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         if name not in self.record.files:
             return {}
-        data = self._bytes(name)
-        try:
-            return safetensors.numpy.load(data)
-        except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise Damaged(f"{name} is not a safetensors file ({error})"[:_REASON_LENGTH]) from error
+        return safetensors.numpy.load(self._bytes(name))
+
+    def _frames(self, name: str) -> GateHistory | None:
+        arrays = self._arrays(name)
+        if not arrays:
+            return None
+        steps = arrays.pop(_STEPS)
+        return GateHistory(steps, {k.removeprefix(_FRAMES): v for k, v in arrays.items()})
 
     def _later(self, path: Path) -> dict[str, Any]:
-        return json_object(read_file(path, root=self.root, limit=RECORD_BYTES), path.name)
+        try:
+            return json_object(read_file(path, root=self.root, limit=RECORD_BYTES), path.name)
+        except Damaged as error:
+            raise Damaged(f"Run {self.run_id!r}: {error}.") from error
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
