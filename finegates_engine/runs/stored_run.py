@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -60,6 +60,8 @@ TABLE_LIMITS = TableLimits(unpacked_bytes=1024 * MIB, rows=5_000_000)
 """Of the tables of a run, once they are unpacked."""
 
 _ALWAYS = ("history.parquet", "predictions.parquet")
+Content = TypeVar("Content")
+
 _STEPS, _FRAMES = "steps", "frames."
 _REASON_LENGTH = 300
 _BAD_CONTENT = (ValueError, OSError, KeyError, TypeError, OverflowError, MemoryError)
@@ -181,14 +183,16 @@ class StoredRun:
         return {name.removesuffix(".json"): self._later(folder / name) for name in names}
 
     def verify(self) -> None:
-        """Read every file of the run, and compare with its checksum what has one. Raises Damaged."""
+        """Read every file, and compare with its checksum what has one. Raises Damaged."""
         for name in self.record.files:
             self._bytes(name)
         read = (self.history, self.predictions, self.adapter, self.gate_history)
         assert len(read) == len(CORE_FILES), "each core file is read and checked by one of them"
         _ = self.certificate, self.timings
 
-    def _checked(self, name: str, read: Callable[[str], Any], check: Callable[[Any], None]) -> Any:
+    def _checked(
+        self, name: str, read: Callable[[str], Content], check: Callable[[Content], None]
+    ) -> Content:
         """A file's content. Raises Damaged, which names the run and the file."""
         try:
             values = read(name)

@@ -55,5 +55,5 @@ def test_the_page_of_a_dictionary_is_counted_too():
 )
 def test_a_header_that_is_none_is_said_so(header):
     _, chunk = chunk_of(pa.table({"a": [1]}), use_dictionary=False)
-    with pytest.raises(BadPages, match="page|column"):
+    with pytest.raises(BadPages, match=r"page|column"):
         list(pages_of(io.BytesIO(b"PAR1" + header), chunk))
