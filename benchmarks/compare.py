@@ -50,6 +50,7 @@ RANKED: Changes = {
 GROUPS: dict[str, dict[str, Changes]] = {
     "closing": {
         "ranked, learned, fixed (default)": {},
+        "closed step by step": {"gates": {"learn": "fisher"}},
         "ranked, fixed at once": {"gates": {**RANKED, "open_start": 0.3, "finish": 0.7}},
         "random gates": {"method": "random"},
         "hard gates shifted, fixed": {

@@ -99,6 +99,11 @@ class GateConfig:
     allocation: Literal["budget", "vector"] = "budget"
     """The target holds for the model as one budget, or for each gate vector (the paper)."""
 
+    learn: Literal["gradient", "fisher"] = "gradient"
+    """How gates are chosen: each moved by its own gradient under noise (the paper), with the
+    settings from relaxation to anneal; or closed for good along the target's rise, those first
+    whose squared gradients (Fisher information) are smallest by then."""
+
     relaxation: Literal["clip", "hard"] = "hard"
     """A gate in training: clipped to [0, 1] (the paper), or 0 or 1 with a straight gradient."""
 
@@ -142,14 +147,19 @@ class GateConfig:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        phases, shifted = self.open_start + self.ramp + self.finish, self.controller == "shift"
+        phases, stepwise = self.open_start + self.ramp + self.finish, self.learn == "fisher"
         if phases > 1 + 1e-9:
             raise ValueError(f"open_start + ramp + finish must be at most 1, got {phases:g}")
-        if shifted and not self.finish:
-            raise ValueError("controller 'shift' needs finish > 0, got 0")
-        if shifted and self.kurtosis:
-            raise ValueError("kurtosis weights the penalty, and controller 'shift' has none")
-        if self.start == "fisher" and (self.relaxation != "hard" or not self.open_start):
+        if stepwise or self.controller == "shift":
+            way = "learn 'fisher'" if stepwise else "controller 'shift'"
+            if not self.finish:
+                raise ValueError(f"{way} needs finish > 0, got 0")
+            if self.kurtosis:
+                raise ValueError(f"kurtosis weights the penalty, and {way} has none")
+        if stepwise and not self.open_start:
+            raise ValueError("learn 'fisher' needs open_start > 0, to score the gates, got 0")
+        ranked = self.start == "fisher" and not stepwise
+        if ranked and (self.relaxation != "hard" or not self.open_start):
             raise ValueError(
                 "start 'fisher' needs relaxation 'hard' and open_start > 0, got "
                 f"{self.relaxation!r} and {self.open_start:g}"

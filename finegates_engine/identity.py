@@ -20,6 +20,8 @@ def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
     del plain["task"]["data"], plain["gates"]["history_frames"], plain["model"]["backbone"]
     if not config.path:
         del plain["train"]["path_epochs"], plain["train"]["path_rate"]
+    if config.gates.learn == "gradient":
+        del plain["gates"]["learn"]  # the way of all runs from before there was another
     if not config.method_options:
         del plain["method_options"]  # an option that is left out changes no id
     hashes = {"data": data_hash, "weights": weights_hash}

@@ -30,6 +30,7 @@ _WORDS: dict[str, dict[Any, str]] = {
     "gates.tie": {False: "not tied", True: "tied"},
     "gates.head_gates": {True: "head gates", False: "no head gates"},
     "gates.allocation": {"vector": "a target a vector", "budget": "one budget"},
+    "gates.learn": {"gradient": "learned by gradient", "fisher": "closed step by step"},
     "gates.relaxation": {"clip": "clipped gates", "hard": "hard gates"},
     "gates.start": {"equal": "equal start", "fisher": "ranked start"},
     "gates.controller": {"fixed": "fixed multiplier", "dual": "dual multiplier"},

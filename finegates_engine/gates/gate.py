@@ -131,3 +131,22 @@ class StochasticGates(nn.Module):
         """Undo `fix`: gates that are still open are learned from their logits; closed stay so."""
         self.fixed.fill_(False)
         self.logit.requires_grad_(True)
+
+
+class ScoredGates(StochasticGates):
+    """Gates that are 0 where `masked` or closed and 1 elsewhere; `logit` holds scores, 0 at first.
+
+    The gradient of a score is that of its gate, whether it is masked or not. Nothing is drawn.
+    """
+
+    masked: Tensor
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__(sizes, noise_std=0.0, hard=True)
+        nn.init.zeros_(self.logit)
+        self.register_buffer("masked", torch.zeros_like(self.closed), persistent=False)
+
+    def with_noise(self, noise: Tensor) -> Tensor:
+        """Values, (gates,); the noise is not used."""
+        value = (~self.masked).to(self.logit.dtype) + (self.logit - self.logit.detach())
+        return value.masked_fill(self.closed, 0)

@@ -4,6 +4,7 @@ from finegates_engine.config import RunConfig
 from finegates_engine.method_table import spec_of
 from finegates_engine.methods.base import Method
 from finegates_engine.methods.finegates import FineGates
+from finegates_engine.methods.fisher import FisherGates
 from finegates_engine.methods.group_lasso import GroupLasso
 from finegates_engine.methods.hard_concrete import HardConcrete
 from finegates_engine.methods.movement import Movement
@@ -36,4 +37,6 @@ CLASSES: dict[str, type[Method]] = {
 def method_of(config: RunConfig) -> Method:
     """The method of a config, for one training. Raises UserError for a bad name or option."""
     spec_of(config.method)
+    if config.method == "finegates" and config.gates.learn == "fisher":
+        return FisherGates(config)
     return CLASSES[config.method.removesuffix("-posthoc")](config)

@@ -1,38 +1,15 @@
 """Movement pruning: scores learned through a straight-through mask of the best gates."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
 from finegates_engine.gates.closing import closed_at_target
-from finegates_engine.gates.gate import StochasticGates
+from finegates_engine.gates.gate import ScoredGates
 from finegates_engine.gates.model import TextClassifier
 from finegates_engine.gates.schedule import Moment
 from finegates_engine.methods.base import GateMethod
 
 if TYPE_CHECKING:
     from finegates_engine.train.trainer import GateTrainer
-
-
-class TopGates(StochasticGates):
-    """Gates that are 0 where `masked` and 1 elsewhere; `logit` holds their scores, 0 at first.
-
-    The gradient of a score is that of its gate, whether it is masked or not.
-    """
-
-    masked: Tensor
-
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        super().__init__(sizes, noise_std=0.0, hard=True)
-        nn.init.zeros_(self.logit)
-        self.register_buffer("masked", torch.zeros_like(self.closed), persistent=False)
-
-    def with_noise(self, noise: Tensor) -> Tensor:
-        """Values, (gates,); the noise is not used."""
-        value = (~self.masked).to(self.logit.dtype) + (self.logit - self.logit.detach())
-        return value.masked_fill(self.closed, 0)
 
 
 class Movement(GateMethod):
@@ -47,12 +24,12 @@ class Movement(GateMethod):
         """Gates with scores."""
         super().prepare(model)
         assert model.gates is not None
-        model.gates = TopGates(model.gates.sizes)
+        model.gates = ScoredGates(model.gates.sizes)
 
     def begin_step(self, trainer: "GateTrainer", now: Moment, before: Moment | None) -> None:
         """Masks the gates with the lowest scores."""
         gates = trainer.classifier.gates
-        assert isinstance(gates, TopGates)
+        assert isinstance(gates, ScoredGates)
         assert self.plan is not None
         if now.phase == "learn" and not gates.fixed:
             gates.masked.copy_(closed_at_target(gates, self.plan, now.target))

@@ -11,11 +11,13 @@ from scipy.stats import logistic
 from tiny_models import backbone_folder, gate_config, gated_model
 
 from finegates_engine.config import GateConfig, RunConfig, from_json
+from finegates_engine.gates.gate import ScoredGates
 from finegates_engine.gates.model import TextClassifier, build_model
 from finegates_engine.gates.schedule import Moment
 from finegates_engine.methods import method_of
 from finegates_engine.methods.base import GateMethod
 from finegates_engine.methods.calibration import TrainingRows
+from finegates_engine.methods.fisher import MEMORY, ROUNDS, FisherGates
 from finegates_engine.methods.group_lasso import FactorGates, GroupLasso
 from finegates_engine.methods.hard_concrete import (
     START,
@@ -23,7 +25,7 @@ from finegates_engine.methods.hard_concrete import (
     HardConcreteGates,
     expected_removed,
 )
-from finegates_engine.methods.movement import Movement, TopGates
+from finegates_engine.methods.movement import Movement
 
 SIZES = {"0/ffn": 6}
 ROWS: Any = TrainingRows(None, 0)  # type: ignore[arg-type]
@@ -54,7 +56,7 @@ def learn(target: float) -> Moment:
 
 
 def test_a_masked_gate_is_0_and_its_score_still_gets_the_gates_gradient() -> None:
-    gates = TopGates(SIZES)
+    gates = ScoredGates(SIZES)
     gates.masked[:3] = True
     upstream = torch.arange(1.0, 7.0)
     value = gates.sample()
@@ -64,7 +66,7 @@ def test_a_masked_gate_is_0_and_its_score_still_gets_the_gates_gradient() -> Non
 
 
 def test_scores_are_the_sum_of_minus_gradient_under_plain_descent() -> None:
-    gates = TopGates(SIZES)
+    gates = ScoredGates(SIZES)
     optimizer = torch.optim.SGD([gates.logit], lr=0.5)
     total = np.zeros(6)
     for step in range(4):
@@ -80,7 +82,7 @@ def test_movement_masks_the_lowest_scores_up_to_the_schedules_target() -> None:
     method, model = prepared("movement")
     gates = model.gates
     assert isinstance(method, Movement)
-    assert isinstance(gates, TopGates)
+    assert isinstance(gates, ScoredGates)
     count = gates.logit.numel()
     with torch.no_grad():
         gates.logit.copy_(torch.randperm(count, generator=torch.Generator().manual_seed(0)))
@@ -92,6 +94,62 @@ def test_movement_masks_the_lowest_scores_up_to_the_schedules_target() -> None:
     method.begin_step(trainer(model, learn(0.5)), Moment("fixed", 0.5, 1.0), None)
     assert gates.fixed
     assert bool((gates.closed | ~masked).all())
+
+
+# FineGates, closed step by step
+
+
+def scored(**gates: Any) -> tuple[FisherGates, TextClassifier]:
+    changes = {"learn": "fisher", "open_start": 0.2, "ramp": 0.2, "finish": 0.6, **gates}
+    method, model = prepared("finegates", **changes)
+    assert isinstance(method, FisherGates)
+    return method, model
+
+
+def test_a_gates_score_is_its_running_squared_gradient_over_the_weights_it_removes() -> None:
+    method, model = scored(head_gates=True)
+    assert model.gates is not None
+    assert method.plan is not None
+    truth = np.zeros(model.gates.logit.numel())
+    for step in range(3):
+        gradient = torch.sin(torch.arange(len(truth)) + step)
+        model.gates.logit.grad = gradient.clone()
+        method.end_step(trainer(model, learn(0.2)))
+        truth = MEMORY * truth + (1 - MEMORY) * gradient.numpy() ** 2 / method.plan.weights.numpy()
+    np.testing.assert_allclose(model.gates.logit.detach().numpy(), truth, rtol=1e-5)
+    assert len(method.plan.weights.unique()) > 1  # a head's gate removes more than another
+
+
+def test_the_optimiser_leaves_scores_alone() -> None:
+    method, _ = scored()
+    assert method.rates()["gates"] == 0.0
+
+
+def test_gates_of_least_score_close_as_the_target_rises_and_never_open_again() -> None:
+    method, model = scored()
+    gates = model.gates
+    assert gates is not None
+    count = gates.logit.numel()
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).float()
+    with torch.no_grad():
+        gates.logit.copy_(order)
+    method.begin_step(trainer(model, learn(0.25)), learn(0.25), None)
+    early = gates.closed.clone()
+    assert float(early.float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert order[early].max() < order[~early].min()
+    with torch.no_grad():
+        gates.logit.copy_(-order)  # the others would go now
+    method.begin_step(trainer(model, learn(0.4)), learn(0.4), None)
+    assert bool(gates.closed[early].all())
+    assert float(gates.closed.float().mean()) == pytest.approx(0.4, abs=0.02)
+
+
+def test_a_rise_of_less_than_a_round_closes_nothing() -> None:
+    method, model = scored()
+    assert model.gates is not None
+    small = 0.9 * 0.5 / ROUNDS
+    method.begin_step(trainer(model, learn(small)), learn(small), None)
+    assert not bool(model.gates.closed.any())
 
 
 # L0

@@ -1,5 +1,6 @@
 """Whole trainings on a tiny random BERT: seconds each, every option at least once."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ def test_frozen_weights_do_not_move_and_cost_no_optimiser_state(
 
 
 @pytest.mark.parametrize("step", [18, 37])
-@pytest.mark.parametrize("extra", [{}, {"distill": 1.0, "controller": "dual"}])
+@pytest.mark.parametrize(
+    "extra", [{}, {"distill": 1.0, "controller": "dual"}, {"learn": "fisher", "ramp": 0.5}]
+)
 def test_a_killed_training_goes_on_to_the_same_bits(
     run: Any, monkeypatch: pytest.MonkeyPatch, step: int, extra: dict[str, Any]
 ) -> None:
@@ -150,6 +153,16 @@ def test_every_way_of_closing_reaches_the_target(
     assert ladder.folded_encoder_fraction == pytest.approx(0.5, abs=0.005)
 
 
+def test_gates_closed_step_by_step_stay_closed_and_reach_the_target(run: Any) -> None:
+    trained = run(config(gates={"learn": "fisher", "history_frames": 20}))
+    shares = [float((frame == 0).float().mean()) for frame in trained.frames]
+    assert len({round(share, 3) for share in shares}) > 3  # not all at once
+    for before, after in itertools.pairwise(trained.frames):
+        assert bool(((after == 0) | (before > 0)).all())
+    ladder = ladder_of(trained.model.gates, trained.plan)
+    assert ladder.folded_encoder_fraction == pytest.approx(0.5, abs=0.005)
+
+
 def test_shift_holds_the_expected_share_at_the_target(run: Any) -> None:
     trained = run(config(gates={"controller": "shift", "relaxation": "clip", "start": "equal"}))
     risen = [row for row in trained.log if row.get("target") == 0.5 and row["gates_soft"] > 0]
@@ -157,9 +170,10 @@ def test_shift_holds_the_expected_share_at_the_target(run: Any) -> None:
     assert max(row["penalty"] for row in risen[2:]) < 0.02
 
 
-def test_a_path_is_nested_and_starts_where_the_level_before_ended(run: Any) -> None:
-    first = run(config(gates={"target": 0.3}), name="first")
-    cell = replace(config(), path=(0.3,))
+@pytest.mark.parametrize("learn", ["gradient", "fisher"])
+def test_a_path_is_nested_and_starts_where_the_level_before_ended(run: Any, learn: str) -> None:
+    first = run(config(gates={"target": 0.3, "learn": learn}), name="first")
+    cell = replace(config(gates={"learn": learn}), path=(0.3,))
     second = run(cell, name="second", warm_start=adapter_state(first.model))
     assert bool((second.model.gates.closed | ~first.model.gates.closed).all())
     assert int(second.model.gates.closed.sum()) > int(first.model.gates.closed.sum())
