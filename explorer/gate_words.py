@@ -25,7 +25,7 @@ def run_label(row: Mapping[Any, Any] | Any) -> str:
 
 def gated_rows(rows: pd.DataFrame, task: str) -> pd.DataFrame:
     """Runs of a task that have gates, one row each, in the order of a list to choose from."""
-    own = rows[(rows["task"] == task) & (rows["gates_total"] > 0) & rows["has_adapter"]]
+    own = rows[(rows["task"] == task) & (rows["gates_total"] > 0) & rows["has_gates"]]
     own = own.assign(
         _control=[method_style(m).control for m in own["method"]],
         _plain=own["variant"] != "",
@@ -95,14 +95,14 @@ def others(rows: pd.DataFrame, run_id: str) -> Others:
     """Runs like one run but for the seed; but for the target; and of other tasks."""
     own = rows[rows["run_id"] == run_id]
     curves = rows[rows["curve"].isin(own["curve"]) & (rows["run_id"] != run_id)]
-    curves = curves[curves["has_adapter"]].drop_duplicates("run_id")
+    curves = curves[curves["has_gates"]].drop_duplicates("run_id")
     row = own.iloc[0]
     seeds = curves[curves["target"] == row["target"]].sort_values("seed")
     targets = curves[(curves["target"] != row["target"]) & (curves["seed"] == row["seed"])]
     targets = targets[targets["folded_encoder_fraction"] > ZERO].sort_values("target")
     same = (rows["method"] == row["method"]) & (rows["variant"] == row["variant"])
     same &= (rows["strategy"] == row["strategy"]) & (rows["target"] == row["target"])
-    same &= (rows["seed"] == row["seed"]) & rows["has_adapter"]
+    same &= (rows["seed"] == row["seed"]) & rows["has_gates"]
     tasks = rows[same & (rows["task"] != row["task"])].drop_duplicates("task")
     return Others(
         {r["run_id"]: f"Seed {r['seed']}" for r in seeds.head(_MOST).to_dict("records")},

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from finegates_engine.analysis.tradeoff import curve_levels
 from finegates_engine.analysis.variants import curve_rows
-from finegates_engine.results import VALUE, GateHistory, RunRecord
+from finegates_engine.results import GateHistory, RunRecord
 from finegates_engine.runs.index import Damage, list_runs
 from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
@@ -218,12 +218,8 @@ def _history(root: str, version: str, run_id: str) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=512, show_spinner=False)
 def _gate_values(root: str, version: str, run_id: str) -> dict[str, NDArray[np.float32]]:
-    adapter = RunStore(root).load(run_id).adapter
-    return {
-        name.removeprefix(VALUE): np.asarray(values, dtype=np.float32)
-        for name, values in adapter.items()
-        if name.startswith(VALUE)
-    }
+    values = RunStore(root).load(run_id).gate_values
+    return {name: np.asarray(vector, dtype=np.float32) for name, vector in values.items()}
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -5,7 +5,7 @@ import json
 
 from finegates_engine.config import RunConfig, to_json
 
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 """Raised whenever the same config would train to other numbers."""
 
 

@@ -82,6 +82,17 @@ class StoredFile:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class LeftOut:
+    """What a light copy of a run was shipped without."""
+
+    files: dict[str, StoredFile]
+    """Core files of the whole run that are not there, as they were."""
+
+    remake: str = Field(min_length=1, max_length=4096)
+    """The command that trains the whole run again, in a store of its own."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RunRecord:
     """The content of run.json."""
 
@@ -104,6 +115,9 @@ class RunRecord:
     identity: Identity
     files: dict[str, StoredFile] = dataclasses.field(default_factory=dict)
     """Core files beside run.json."""
+
+    left_out: LeftOut | None = None
+    """Of a light run only."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -24,7 +24,8 @@ from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged, inside, read_file, write_atomic
 from finegates_engine.ladder import Ladder
 from finegates_engine.results import Costs, RunRecord
-from finegates_engine.runs.stored_run import CORE_FILES, MIB, read_record
+from finegates_engine.runs.core_files import ADAPTER, CORE_FILES, GATES, MIB
+from finegates_engine.runs.stored_run import read_record
 from finegates_engine.tables.limits import TableLimits
 from finegates_engine.tables.parquet import read_parquet
 
@@ -38,7 +39,7 @@ RUN_ID = re.compile(
 )
 """What `config.run_id` makes: task, method, target, seed, hash."""
 
-_FORMAT = b"1"
+_FORMAT = b"2"
 """Raised whenever columns or their meaning change."""
 _FORMAT_KEY = b"finegates_index"
 _SIGNATURE = "_signature"
@@ -180,6 +181,7 @@ def _row(run: _Found, record: RunRecord) -> dict[str, Any]:
         "split": record.headline_split,
         "score": record.score,
         "has_adapter": "adapter.safetensors" in record.files,
+        "has_gates": not record.files.keys().isdisjoint((ADAPTER, GATES)),
         "has_gate_history": "gate_history.safetensors" in record.files,
         "has_certificate": os.path.exists(f"{run.folder}/certificate.json"),
         "has_timings": os.path.isdir(f"{run.folder}/timings"),
@@ -225,7 +227,7 @@ def _columns() -> dict[str, str]:
     for field in (*fields(Ladder), *fields(Costs)):
         if field.name != "trained_parameters":
             columns.setdefault(field.name, "int64" if field.type is int else "float64")
-    flags = ("has_adapter", "has_gate_history", "has_certificate", "has_timings")
+    flags = ("has_adapter", "has_gates", "has_gate_history", "has_certificate", "has_timings")
     columns |= dict.fromkeys(flags, "bool")
     machine = ("cpu", "accelerator", "commit")
     columns |= dict.fromkeys(("data_hash", "weights_hash", *machine, _SIGNATURE), "str")

@@ -19,11 +19,11 @@ import pandas as pd
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged, inside, sync_folder, write_atomic, write_synced
 from finegates_engine.results import RunRecord, RunResult
+from finegates_engine.runs.core_files import encode
 from finegates_engine.runs.index import RUN_ID, Damage, list_runs
 from finegates_engine.runs.stored_run import (
     RECORD_BYTES,
     StoredRun,
-    encode,
     json_object,
     read_record,
 )
@@ -65,7 +65,9 @@ class RunStore:
             raise UserError(f"Run id {name!r} must begin with its task, {task!r}.")
         if self.exists(name):
             return False
-        files = encode(result)
+        return self._saved(name, task, encode(result))
+
+    def _saved(self, name: str, task: str, files: dict[str, bytes]) -> bool:
         try:
             return self._publish(name, self.root / task / name, files)
         except OSError as error:

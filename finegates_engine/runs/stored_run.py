@@ -1,15 +1,13 @@
-"""One run on disk: its files, written and read back. No torch.
+"""One run on disk, read back. No torch.
 
 run.json is read first and holds size and SHA-256 of the other core files, which are read when
 they are asked for. Nothing is unpickled.
 """
 
 import dataclasses
-import hashlib
 import io
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,34 +22,36 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from finegates_engine.config import RunConfig, explain
+from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged, list_folder, read_file
 from finegates_engine.ladder import Ladder
 from finegates_engine.results import (
     RECORD,
     SCHEMA_VERSION,
+    VALUE,
     GateHistory,
     RunRecord,
-    RunResult,
-    StoredFile,
     check_adapter,
     check_history,
     check_predictions,
     gate_masks,
 )
+from finegates_engine.runs.core_files import (
+    ADAPTER,
+    CORE_FILES,
+    FRAMES,
+    GATE_HISTORY,
+    GATES,
+    MIB,
+    STEPS,
+    describe,
+)
+from finegates_engine.runs.packing import unpack
 from finegates_engine.tables.limits import TableLimits
 from finegates_engine.tables.parquet import read_parquet
 
-MIB = 2**20
 RECORD_BYTES = 4 * MIB
 """Largest run.json, and largest file that may follow later, that is read."""
-
-CORE_FILES = {
-    "history.parquet": 256 * MIB,
-    "predictions.parquet": 1024 * MIB,
-    "adapter.safetensors": 4096 * MIB,
-    "gate_history.safetensors": 1024 * MIB,
-}
-"""Core file beside run.json to the largest size that is read, in bytes."""
 
 MOST_TIMINGS = 1000
 """Timing files of a run; a folder with more is damaged."""
@@ -62,29 +62,8 @@ TABLE_LIMITS = TableLimits(unpacked_bytes=1024 * MIB, rows=5_000_000)
 _ALWAYS = ("history.parquet", "predictions.parquet")
 Content = TypeVar("Content")
 
-_STEPS, _FRAMES = "steps", "frames."
 _REASON_LENGTH = 300
 _BAD_CONTENT = (ValueError, OSError, KeyError, TypeError, OverflowError, MemoryError)
-
-
-def encode(result: RunResult) -> dict[str, bytes]:
-    """File name to content of a run's core, run.json last."""
-    files = {
-        "history.parquet": _parquet(result.history),
-        "predictions.parquet": _parquet(result.predictions),
-    }
-    if result.adapter:
-        files["adapter.safetensors"] = _safetensors(result.adapter)
-    if (frames := result.gate_history) is not None:
-        named = {_FRAMES + name: values for name, values in frames.values.items()}
-        files["gate_history.safetensors"] = _safetensors(named | {_STEPS: frames.steps})
-    for name, data in files.items():
-        if len(data) > CORE_FILES[name]:
-            raise ValueError(f"{name} has {len(data):,} bytes, at most {CORE_FILES[name]:,}")
-    record = result.record({name: _described(data) for name, data in files.items()})
-    plain = RECORD.dump_python(record, mode="json")
-    files["run.json"] = json.dumps(plain, indent=1, allow_nan=False).encode() + b"\n"
-    return files
 
 
 def read_record(folder: str | Path, *, root: str | Path) -> RunRecord:
@@ -104,11 +83,17 @@ def read_record(folder: str | Path, *, root: str | Path) -> RunRecord:
         raise Damaged(f"run.json is of task {record.config.task.name!r}, not of its folder")
     if wrong := sorted(set(record.files) - set(CORE_FILES)):
         raise Damaged(f"run.json names files that no run has: {', '.join(wrong)}"[:_REASON_LENGTH])
+    if record.left_out is not None and ADAPTER in record.files:
+        raise Damaged(f"run.json names {ADAPTER} and says that it was left out")
     if missing := [file for file in _ALWAYS if file not in record.files]:
         raise Damaged(f"run.json does not name {', '.join(missing)}")
     for file, described in record.files.items():
         _check_size(os.path.join(folder, file), described.bytes)
     return record
+
+
+class LeftOut(UserError):  # noqa: N818  (a state of a run, told to the user as such)
+    """The weights of a light run were asked for; the text has the command that makes them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,18 +135,39 @@ class StoredRun:
 
     @cached_property
     def adapter(self) -> dict[str, NDArray[Any]]:
-        """All that was trained; empty for methods that move base weights."""
-        return self._checked("adapter.safetensors", self._arrays, check_adapter)
+        """All that was trained; empty for methods that move base weights.
+
+        Raises LeftOut for a light run.
+        """
+        if self.is_light:
+            raise LeftOut(_without_weights(self.record))
+        return self._checked(ADAPTER, self._arrays, check_adapter)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether it was shipped without its weights: gates, scores and tables are there."""
+        return self.record.left_out is not None
+
+    @cached_property
+    def gate_values(self) -> dict[str, NDArray[Any]]:
+        """Gate vector to its final values in [0, 1], (size,) fp32; empty where there are none."""
+        arrays = self._gate_arrays
+        return {k.removeprefix(VALUE): v for k, v in arrays.items() if k.startswith(VALUE)}
+
+    @cached_property
+    def _gate_arrays(self) -> dict[str, NDArray[Any]]:
+        """The adapter, or what is left of it."""
+        return self._checked(GATES, self._arrays, check_adapter) if self.is_light else self.adapter
 
     @cached_property
     def masks(self) -> dict[str, NDArray[np.bool_]]:
         """Gate vector to (size,) bool, True where the gate is kept."""
-        return gate_masks(self.adapter)
+        return gate_masks(self._gate_arrays)
 
     @cached_property
     def gate_history(self) -> GateHistory | None:
         """Gate values over the training. None: not recorded."""
-        return self._checked("gate_history.safetensors", self._frames, lambda _: None)
+        return self._checked(GATE_HISTORY, self._frames, lambda _: None)
 
     @property
     def certificate(self) -> dict[str, Any] | None:
@@ -186,8 +192,7 @@ class StoredRun:
         """Read every file, and compare with its checksum what has one. Raises Damaged."""
         for name in self.record.files:
             self._bytes(name)
-        read = (self.history, self.predictions, self.adapter, self.gate_history)
-        assert len(read) == len(CORE_FILES), "each core file is read and checked by one of them"
+        _ = self.history, self.predictions, self.gate_values, self.gate_history
         _ = self.certificate, self.timings
 
     def _checked(
@@ -212,7 +217,7 @@ class StoredRun:
             data = read_file(self.folder / name, root=self.root, limit=CORE_FILES[name])
         except Damaged as error:
             raise Damaged(f"Run {self.run_id!r}: {error}.") from error
-        if _described(data) != described:
+        if describe(data) != described:
             raise Damaged(f"{name} of {self.run_id} is not the file that was saved (its checksum)")
         return data
 
@@ -224,20 +229,28 @@ class StoredRun:
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         if name not in self.record.files:
             return {}
-        return safetensors.numpy.load(self._bytes(name))
+        return unpack(safetensors.numpy.load(self._bytes(name)))
 
     def _frames(self, name: str) -> GateHistory | None:
         arrays = self._arrays(name)
         if not arrays:
             return None
-        steps = arrays.pop(_STEPS)
-        return GateHistory(steps, {k.removeprefix(_FRAMES): v for k, v in arrays.items()})
+        steps = arrays.pop(STEPS)
+        return GateHistory(steps, {k.removeprefix(FRAMES): v for k, v in arrays.items()})
 
     def _later(self, path: Path) -> dict[str, Any]:
         try:
             return json_object(read_file(path, root=self.root, limit=RECORD_BYTES), path.name)
         except Damaged as error:
             raise Damaged(f"Run {self.run_id!r}: {error}.") from error
+
+
+def _without_weights(record: RunRecord) -> str:
+    remake = record.left_out.remake if record.left_out is not None else ""
+    return (
+        f"Run {record.run_id!r} was shipped without its trained weights; its gates, scores and "
+        f"predictions are there. To train it again, in a store of your own: {remake}"
+    )
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
@@ -273,18 +286,3 @@ def _check_size(path: str, size: int) -> None:
         raise Damaged(f"{name} {reason}") from error
     if found != size:
         raise Damaged(f"{name} has {found:,} bytes, {size:,} were saved")
-
-
-def _described(data: bytes) -> StoredFile:
-    return StoredFile(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return buffer.getvalue()
-
-
-def _safetensors(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    # order="C" because the writer takes the memory as it lies.
-    return safetensors.numpy.save({k: np.asarray(v, order="C") for k, v in arrays.items()})

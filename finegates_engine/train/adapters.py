@@ -45,6 +45,20 @@ def stored_adapter(model: TextClassifier) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+@torch.no_grad()
+def round_trained(model: TextClassifier) -> None:
+    """Round biases, low-rank updates and head to fp16 values, so that storing them costs nothing.
+
+    To be called once a training has ended, before its scores. Gates stay as they are, and so does
+    a value outside of fp16's range.
+    """
+    parts = trained_parameters(model)
+    for part in ("biases", "low_rank", "head"):
+        for parameter in parts[part].values():
+            rounded = parameter.half().to(parameter.dtype)
+            parameter.copy_(torch.where(rounded.isfinite(), rounded, parameter))
+
+
 def model_state(adapter: Mapping[str, NDArray[Any]], config: GateConfig) -> dict[str, Tensor]:
     """A stored adapter as what `model.load_adapter_state` takes.
 

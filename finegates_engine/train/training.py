@@ -20,6 +20,7 @@ from finegates_engine.gates.sparsity import GatePlan, encoder_shape
 from finegates_engine.methods import method_of
 from finegates_engine.methods.base import Method
 from finegates_engine.methods.calibration import TrainingRows
+from finegates_engine.train.adapters import round_trained
 from finegates_engine.train.evaluation import EVAL_BATCH, Logits, predict, task_metrics
 from finegates_engine.train.progress import Progress
 
@@ -151,6 +152,8 @@ def _run(trainer: "GateTrainer", scratch: Path) -> float:
     checkpoint = newest_checkpoint(scratch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # final scores: fp32
+    if trainer.classifier.gates is not None:
+        round_trained(trainer.classifier)
     return time.monotonic() - begun
 
 

@@ -252,3 +252,12 @@ def test_a_cell_that_was_killed_before_it_was_saved_trains_nothing_twice(
     assert steps == []
     assert again.predictions.equals(whole.predictions)
     assert again.costs.steps == 12
+
+
+def test_what_was_trained_is_stored_in_fp16_without_a_loss(make: Any) -> None:
+    _, _, result = make()
+    kept = [n for n in result.adapter if not n.startswith(("gates.", "gate_values."))]
+    assert {name.partition(".")[0] for name in kept} == {"biases", "low_rank", "head"}
+    for name in kept:
+        values = result.adapter[name]
+        np.testing.assert_array_equal(values, values.astype(np.float16), err_msg=name)

@@ -1,0 +1,78 @@
+"""The core files of a run, and a run result as their content. No torch."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from finegates_engine.results import RECORD, RunRecord, RunResult, StoredFile
+from finegates_engine.runs.packing import pack
+
+MIB = 2**20
+
+ADAPTER, GATE_HISTORY = "adapter.safetensors", "gate_history.safetensors"
+GATES = "gates.safetensors"
+"""Final gate values of a light run, one without its weights, in the place of the adapter."""
+
+CORE_FILES = {
+    "history.parquet": 256 * MIB,
+    "predictions.parquet": 1024 * MIB,
+    ADAPTER: 4096 * MIB,
+    GATE_HISTORY: 1024 * MIB,
+    GATES: 1024 * MIB,
+}
+"""Core file beside run.json to the largest size that is read, in bytes."""
+
+STEPS, FRAMES = "steps", "frames."
+"""Arrays of a gate history: the steps, and before a gate vector's name its frames."""
+
+
+def encode(result: RunResult) -> dict[str, bytes]:
+    """File name to content of a run's core, run.json last."""
+    files = {
+        "history.parquet": table_bytes(result.history),
+        "predictions.parquet": table_bytes(result.predictions),
+    }
+    if result.adapter:
+        files[ADAPTER] = array_bytes(result.adapter)
+    if (frames := result.gate_history) is not None:
+        named = {FRAMES + name: values for name, values in frames.values.items()}
+        files[GATE_HISTORY] = array_bytes(named | {STEPS: frames.steps})
+    for name, data in files.items():
+        if len(data) > CORE_FILES[name]:
+            raise ValueError(f"{name} has {len(data):,} bytes, at most {CORE_FILES[name]:,}")
+    record = result.record({name: describe(data) for name, data in files.items()})
+    return files | {"run.json": record_bytes(record)}
+
+
+def record_bytes(record: RunRecord) -> bytes:
+    """The content of run.json."""
+    plain = RECORD.dump_python(record, mode="json")
+    if record.left_out is None:
+        del plain["left_out"]
+    return json.dumps(plain, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def describe(data: bytes) -> StoredFile:
+    """Size and checksum of a file's content."""
+    return StoredFile(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def table_bytes(frame: pd.DataFrame) -> bytes:
+    """A table as Parquet."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
+
+
+def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Named arrays as safetensors, packed without loss."""
+    # order="C" because the writer takes the memory as it lies.
+    packed = {name: np.asarray(values, order="C") for name, values in pack(arrays).items()}
+    return safetensors.numpy.save(packed)
