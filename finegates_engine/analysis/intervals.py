@@ -7,12 +7,13 @@ and both methods) and which seed trained (Student's t). They are put together by
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from finegates_engine.analysis.answers import Answers, answers_of, given_for
 from finegates_engine.analysis.resampling import (
     BLOCK_CELLS,
     Floats,
@@ -21,7 +22,6 @@ from finegates_engine.analysis.resampling import (
 )
 from finegates_engine.errors import UserError, unknown
 from finegates_engine.metrics import METRICS
-from finegates_engine.results import check_predictions, probability_columns
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -55,8 +55,9 @@ def bootstrap_interval(
     frames: one prediction table a seed, all of the same rows (`StoredRun.predictions`, one
     split). Raises UserError where the rows differ, or do not fit the metric.
     """
-    scores, drawn = resampled_scores(metric, [frames], draws=draws, seed=seed)
-    return _interval(scores[0].mean(), drawn[0].mean(axis=0), [scores[0]])
+    answers = [answers_of(frame) for frame in frames]
+    scores, drawn = resampled_scores(metric, [answers], draws=draws, seed=seed)
+    return mover_interval(scores[0].mean(), drawn[0].mean(axis=0), [scores[0]])
 
 
 def paired_difference(
@@ -72,9 +73,10 @@ def paired_difference(
     Seeds are not paired, since one seed means other draws in another method: their variances
     add, with Welch's degrees of freedom. Raises UserError as `bootstrap_interval` does.
     """
-    scores, drawn = resampled_scores(metric, [a_frames, b_frames], draws=draws, seed=seed)
+    groups = [[answers_of(frame) for frame in frames] for frames in (a_frames, b_frames)]
+    scores, drawn = resampled_scores(metric, groups, draws=draws, seed=seed)
     mean = scores[0].mean() - scores[1].mean()
-    return _interval(mean, drawn[0].mean(axis=0) - drawn[1].mean(axis=0), scores)
+    return mover_interval(mean, drawn[0].mean(axis=0) - drawn[1].mean(axis=0), scores)
 
 
 def gate_jaccard(a: Masks, b: Masks) -> float:
@@ -117,8 +119,11 @@ def _check_masks(a: Masks, b: Masks) -> None:
         )
 
 
-def _interval(mean: float, drawn: Floats, groups: Sequence[Floats]) -> Interval:
-    """Rows' percentiles and seeds' t as one interval around `mean`; `groups`: scores by seed."""
+def mover_interval(mean: float, drawn: Floats, groups: Sequence[Floats]) -> Interval:
+    """Rows' percentiles and seeds' t as one interval around `mean`.
+
+    drawn: (draws,), means over seeds on resampled rows. groups: scores by seed.
+    """
     tail = (1 - LEVEL) / 2
     rows_low, rows_high = np.quantile(drawn, [tail, 1 - tail])
     seeds = min(len(scores) for scores in groups)
@@ -165,12 +170,12 @@ def student_t_quantile(probability: float, freedom: float) -> float:
 
 def resampled_scores(
     metric: str,
-    groups: Sequence[Sequence[pd.DataFrame]],
+    groups: Sequence[Sequence[Answers]],
     *,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[list[Floats], list[Floats]]:
-    """For each group of frames: scores (seeds,), and scores on resampled rows (seeds, draws).
+    """For each group of answers: scores (seeds,), and scores on resampled rows (seeds, draws).
 
     Equal seeds draw the same rows, so that groups of two calls over the same rows are paired too.
     Raises UserError as `bootstrap_interval` does.
@@ -179,49 +184,21 @@ def resampled_scores(
         raise unknown("metric", metric, METRICS)
     if draws < 1 or not all(groups):
         raise UserError("An interval needs at least one draw, and one run on each side.")
-    reference, tables = _aligned(metric, [frame for frames in groups for frame in frames])
-    rows = len(reference)
-    once = np.ones((1, rows))
-    scores = np.array([weighted_score(metric, table, reference, once)[0] for table in tables])
+    answers = [one for group in groups for one in group]
+    if len({one.rows for one in answers}) > 1:
+        raise UserError(
+            "Runs on different evaluation rows cannot be compared: their row_id, text_hash "
+            "or label differ. Evaluate them on the same data."
+        )
+    true, tables = answers[0].true, np.stack([given_for(metric, one) for one in answers])
+    scores = weighted_score(metric, tables, true, np.ones((1, len(true))))[:, 0]
     drawn = np.empty((len(tables), draws))
     generator = np.random.default_rng(seed)
-    step = max(BLOCK_CELLS // rows, 1)
+    step = max(BLOCK_CELLS // len(true), 1)
     for start in range(0, draws, step):
-        counts = resampled_counts(generator, min(step, draws - start), rows)
-        for which, table in enumerate(tables):
-            drawn[which, start : start + step] = weighted_score(metric, table, reference, counts)
-    ends = np.cumsum([len(frames) for frames in groups])[:-1]
+        counts = resampled_counts(generator, min(step, draws - start), len(true))
+        for first in range(0, len(tables), step):
+            block = slice(first, first + step), slice(start, start + step)
+            drawn[block] = weighted_score(metric, tables[block[0]], true, counts)
+    ends = np.cumsum([len(group) for group in groups])[:-1]
     return np.split(scores, ends), np.split(drawn, ends)
-
-
-def _aligned(
-    metric: str, frames: Sequence[pd.DataFrame]
-) -> tuple[NDArray[Any], list[NDArray[Any]]]:
-    """(labels, one array of predictions a frame), rows of all frames in one order."""
-    ordered = []
-    for frame in frames:
-        check_predictions(frame)
-        if frame["split"].nunique() != 1:
-            raise UserError("An interval is of the rows of one validation split, and not of none.")
-        ordered.append(frame.sort_values("row_id", ignore_index=True))
-    keys = ["row_id", "text_hash", "label"]
-    for frame in ordered[1:]:
-        if not frame[keys].equals(ordered[0][keys].astype(frame[keys].dtypes.to_dict())):
-            raise UserError(
-                "Runs on different evaluation rows cannot be compared: their row_id, text_hash "
-                "or label differ. Evaluate them on the same data."
-            )
-    return ordered[0]["label"].to_numpy(), [_predicted(metric, frame) for frame in ordered]
-
-
-def _predicted(metric: str, frame: pd.DataFrame) -> NDArray[Any]:
-    columns = probability_columns(frame)
-    if METRICS[metric].needs == "classes" and columns:
-        largest: NDArray[np.intp] = frame[columns].to_numpy().argmax(axis=1)
-        return largest
-    if METRICS[metric].needs == "values" and "score" in frame.columns:
-        return frame["score"].to_numpy(dtype=np.float64)
-    raise UserError(
-        f"Metric {metric!r} needs {METRICS[metric].needs}, these predictions have "
-        f"{'classes' if columns else 'values'}."
-    )

@@ -5,16 +5,22 @@ by Student's t; for timings, the rounds. The share of draws within a limit is th
 the limit holds.
 """
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from finegates_engine.analysis.intervals import DRAWS, LEVEL, resampled_scores, seed_error
+from finegates_engine.analysis.answers import Answers
+from finegates_engine.analysis.intervals import (
+    DRAWS,
+    LEVEL,
+    Interval,
+    mover_interval,
+    resampled_scores,
+    seed_error,
+)
 from finegates_engine.analysis.resampling import Floats
 from finegates_engine.errors import UserError
 from finegates_engine.metrics import METRICS
@@ -80,20 +86,20 @@ class LevelScores:
 
 def level_scores(
     metric: str,
-    levels: Mapping[Key, Sequence[pd.DataFrame]],
+    levels: Mapping[Key, Sequence[Answers]],
     *,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[Key, LevelScores | str]:
     """Scores of many levels, or why a level has none.
 
-    levels: prediction tables of one split, one a seed (`StoredRun.predictions`). Levels of the
-    same rows, seed and draws are paired, also over several calls.
+    levels: answers on one split, one a seed. Levels of the same rows, seed and draws are paired,
+    also over several calls.
     """
     found: dict[Key, LevelScores | str] = {}
     by_rows: dict[str, list[Key]] = {}
-    for key, frames in levels.items():
-        rows = {rows_hash(frame) for frame in frames}
+    for key, answers in levels.items():
+        rows = {one.rows for one in answers}
         if len(rows) == 1:
             by_rows.setdefault(rows.pop(), []).append(key)
         else:
@@ -104,14 +110,14 @@ def level_scores(
 
 
 def _same_rows(
-    metric: str, levels: Mapping[Key, Sequence[pd.DataFrame]], rows: str, draws: int, seed: int
+    metric: str, levels: Mapping[Key, Sequence[Answers]], rows: str, draws: int, seed: int
 ) -> dict[Key, LevelScores | str]:
     try:
         scores, drawn = resampled_scores(metric, list(levels.values()), draws=draws, seed=seed)
     except UserError as error:
         if len(levels) == 1:
             return dict.fromkeys(levels, str(error))
-        alone = [_same_rows(metric, {k: f}, rows, draws, seed) for k, f in levels.items()]
+        alone = [_same_rows(metric, {k: a}, rows, draws, seed) for k, a in levels.items()]
         return {key: value for one in alone for key, value in one.items()}
     return {
         key: LevelScores(own, on_rows.mean(axis=0), rows)
@@ -119,13 +125,20 @@ def _same_rows(
     }
 
 
-def rows_hash(frame: pd.DataFrame) -> str:
-    """Which rows a prediction table of one split is of, whatever their order."""
-    ordered = frame.sort_values("row_id")
-    digest = hashlib.sha256(ordered["row_id"].to_numpy(np.int64).tobytes())
-    digest.update(ordered["label"].to_numpy(np.float64).tobytes())
-    digest.update("\n".join(ordered["text_hash"].astype(str)).encode())
-    return digest.hexdigest()[:16]
+def level_interval(level: LevelScores) -> Interval:
+    """The level's mean score with its 95% interval: `bootstrap_interval` of its runs."""
+    return mover_interval(float(level.scores.mean()), level.drawn, [level.scores])
+
+
+def difference_interval(a: LevelScores, b: LevelScores) -> Interval:
+    """Mean score of `a` less that of `b`: `paired_difference` of their runs.
+
+    Raises UserError where their rows differ.
+    """
+    if a.rows != b.rows:
+        raise UserError("The two levels were evaluated on different rows.")
+    mean = float(a.scores.mean() - b.scores.mean())
+    return mover_interval(mean, a.drawn - b.drawn, [a.scores, b.scores])
 
 
 def score_drop(

@@ -30,11 +30,11 @@ def resampled_counts(generator: np.random.Generator, draws: int, rows: int) -> F
 
 
 def weighted_score(metric: str, predicted: Values, true: Values, weights: Floats) -> Floats:
-    """The metric on each resample: (draws,).
+    """The metric of each table on each resample: (tables, draws).
 
-    predicted, true: (rows,), class indices or real values as the metric needs. weights:
-    (draws, rows), whole numbers. Raises UserError for an unknown metric, or F1 of other classes
-    than 0 and 1.
+    predicted: (tables, rows) and true: (rows,), class indices or real values as the metric needs.
+    weights: (draws, rows), whole numbers. Raises UserError for an unknown metric, or F1 of other
+    classes than 0 and 1.
     """
     if metric not in _STATISTICS:
         raise unknown("metric", metric, _STATISTICS)
@@ -42,47 +42,57 @@ def weighted_score(metric: str, predicted: Values, true: Values, weights: Floats
 
 
 def _accuracy(predicted: Values, true: Values, weights: Floats) -> Floats:
-    hits: Floats = weights @ (predicted == true).astype(np.float64) / weights.sum(axis=1)
+    hits: Floats = (predicted == true).astype(np.float64) @ weights.T / weights.sum(axis=1)
     return hits
 
 
 def _f1(predicted: Values, true: Values, weights: Floats) -> Floats:
-    if not np.isin([predicted, true], [0, 1]).all():
+    if not (np.isin(predicted, [0, 1]).all() and np.isin(true, [0, 1]).all()):
         raise UserError("Metric 'f1' is that of class 1 of two classes. Use accuracy or mcc.")
     said, positive = predicted.astype(np.float64), true.astype(np.float64)
-    both: Floats = weights @ (said * positive)
-    either: Floats = weights @ (said + positive)
+    both: Floats = (said * positive) @ weights.T
+    either: Floats = (said + positive) @ weights.T
     return _ratio(2 * both, either)
 
 
 def _mcc(predicted: Values, true: Values, weights: Floats) -> Floats:
-    classes, codes = np.unique(np.concatenate([true, predicted]), return_inverse=True)
-    size = len(classes)
-    cell = codes[: len(true)] * size + codes[len(true) :]
-    counts = (weights @ np.eye(size * size)[cell]).reshape(-1, size, size)
     total = weights.sum(axis=1)
-    held, said = counts.sum(axis=2), counts.sum(axis=1)
-    hits = np.trace(counts, axis1=1, axis2=2)
-    spread = (total**2 - (held**2).sum(axis=1)) * (total**2 - (said**2).sum(axis=1))
-    return _ratio(hits * total - (held * said).sum(axis=1), np.sqrt(spread))
+    hits = (predicted == true).astype(np.float64) @ weights.T
+    shared, said_squares = np.zeros_like(hits), np.zeros_like(hits)
+    held_squares = np.zeros_like(total)
+    for one in np.unique(np.concatenate([np.unique(true), np.unique(predicted)])):
+        held = weights @ (true == one).astype(np.float64)
+        said = (predicted == one).astype(np.float64) @ weights.T
+        shared += held * said
+        said_squares += said**2
+        held_squares += held**2
+    spread = (total**2 - held_squares) * (total**2 - said_squares)
+    return _ratio(hits * total - shared, np.sqrt(spread))
 
 
 def _pearson(predicted: Values, true: Values, weights: Floats) -> Floats:
-    x, y = (_centred(values) for values in (predicted, true))
+    x, y = np.stack([_centred(table) for table in predicted]), _centred(true)
     total = weights.sum(axis=1)
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    shared = weights @ (x * y) / total - mean_x * mean_y
-    own = [weights @ v**2 / total - mean**2 for v, mean in ((x, mean_x), (y, mean_y))]
-    flat = (own[0] <= _FLAT * np.mean(x**2)) | (own[1] <= _FLAT * np.mean(y**2))
-    return _ratio(shared, np.where(flat, 0.0, np.sqrt(np.clip(own[0] * own[1], 0, None))))
+    mean_x, mean_y = x @ weights.T / total, weights @ y / total
+    shared = (x * y) @ weights.T / total - mean_x * mean_y
+    own_x = x**2 @ weights.T / total - mean_x**2
+    own_y = weights @ y**2 / total - mean_y**2
+    flat = own_x <= _FLAT * np.mean(x**2, axis=1, keepdims=True)
+    flat |= own_y <= _FLAT * np.mean(y**2)
+    return _ratio(shared, np.where(flat, 0.0, np.sqrt(np.clip(own_x * own_y, 0, None))))
 
 
 def _spearman(predicted: Values, true: Values, weights: Floats) -> Floats:
     middle = (weights.sum(axis=1, keepdims=True) + 1) / 2
-    x, y = (_ranks(values, weights) - middle for values in (predicted, true))
-    shared: Floats = np.einsum("ij,ij,ij->i", weights, x, y)
-    own = [np.einsum("ij,ij,ij->i", weights, v, v) for v in (x, y)]
-    return _ratio(shared, np.sqrt(own[0] * own[1]))
+    y = _ranks(true, weights) - middle
+    own_y = np.einsum("ij,ij,ij->i", weights, y, y)
+    weighted = weights * y
+    scores = []
+    for table in predicted:
+        x = _ranks(table, weights) - middle
+        own_x = np.einsum("ij,ij,ij->i", weights, x, x)
+        scores.append(_ratio(np.einsum("ij,ij->i", weighted, x), np.sqrt(own_x * own_y)))
+    return np.stack(scores)
 
 
 def _ranks(values: Values, weights: Floats) -> Floats:

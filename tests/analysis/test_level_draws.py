@@ -4,7 +4,8 @@ import pytest
 from scipy import stats
 
 from finegates_engine.analysis import level_draws as ld
-from finegates_engine.analysis.intervals import paired_difference
+from finegates_engine.analysis.answers import answers_of
+from finegates_engine.analysis.intervals import bootstrap_interval, paired_difference
 from finegates_engine.errors import UserError
 
 
@@ -31,7 +32,12 @@ def share_right(count: int, rows: int = 200) -> pd.DataFrame:
 
 
 def scored(**levels) -> dict:
-    return ld.level_scores("accuracy", levels)
+    return scores_of("accuracy", levels)
+
+
+def scores_of(metric, levels, **more) -> dict:
+    answers = {key: [answers_of(one) for one in frames] for key, frames in levels.items()}
+    return ld.level_scores(metric, answers, **more)
 
 
 def test_known_value_is_within_a_bound_or_not():
@@ -111,7 +117,7 @@ def test_probability_is_calibrated_over_rows():
         dense = generator.random(300) < 0.85
         small = np.where(generator.random(300) < 0.15, generator.random(300) < 0.5, dense)
         true = 100 * 0.15 * (0.85 - 0.5)
-        levels = ld.level_scores("accuracy", {"a": [frame(small)], "b": [frame(dense)]}, draws=300)
+        levels = scores_of("accuracy", {"a": [frame(small)], "b": [frame(dense)]}, draws=300)
         drop = ld.score_drop("accuracy", levels["a"], levels["b"])
         found.append(drop.probability(true, at_most=True))
     found = np.array(found)
@@ -147,8 +153,8 @@ def test_levels_of_two_calls_are_paired():
 def test_order_of_rows_does_not_matter():
     a = share_right(150)
     shuffled = a.sample(frac=1, random_state=0)
-    assert ld.rows_hash(a) == ld.rows_hash(shuffled)
-    assert ld.rows_hash(a) != ld.rows_hash(a.assign(label=1 - a["label"]))
+    assert answers_of(a).rows == answers_of(shuffled).rows
+    assert answers_of(a).rows != answers_of(a.assign(label=1 - a["label"])).rows
 
 
 def test_other_rows_are_refused():
@@ -168,7 +174,7 @@ def test_level_that_does_not_fit_the_metric_spoils_no_other():
 
 
 def test_percent_of_nothing_is_refused():
-    levels = ld.level_scores(
+    levels = scores_of(
         "mcc", {"a": [frame(np.arange(60) % 3 > 0)], "b": [frame(np.arange(60) % 4 > 1)]}
     )
     with pytest.raises(UserError, match="use points"):
@@ -216,3 +222,15 @@ def test_percent_over_seeds_is_the_ratios_error():
     error = 100 * np.sqrt(0.01 / 3 / 0.8**2 + 0.4**2 * 0.01 / 3 / 0.8**4)
     quartile = float(np.quantile(drop.draws, 0.75)) - drop.value
     assert quartile == pytest.approx(error * stats.t.ppf(0.75, 3), rel=0.08)
+
+
+def test_intervals_of_levels_are_those_of_their_runs():
+    generator = np.random.default_rng(4)
+    a = [frame(generator.random(300) < share) for share in (0.8, 0.84, 0.86)]
+    b = [frame(generator.random(300) < 0.9)]
+    levels = scored(a=a, b=b)
+    assert ld.level_interval(levels["a"]) == bootstrap_interval("accuracy", a)
+    assert ld.difference_interval(levels["a"], levels["b"]) == paired_difference("accuracy", a, b)
+    other = scored(c=[frame(np.ones(300), first_row=1)])["c"]
+    with pytest.raises(UserError, match="different rows"):
+        ld.difference_interval(levels["a"], other)

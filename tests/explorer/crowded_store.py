@@ -1,6 +1,6 @@
 """A store as it is after the sweeps over all methods: made-up numbers of real size.
 
-    python tests/explorer/crowded_store.py DIR      to look at it: streamlit run ... -- --store DIR
+python tests/explorer/crowded_store.py DIR      to look at it: streamlit run ... -- --store DIR
 """
 
 import dataclasses
