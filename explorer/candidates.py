@@ -1,22 +1,20 @@
 """The levels that could be deployed, with what is known of each: score drop, size, times."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from explorer import latencies, loaders
+from explorer import latencies, level_scores, loaders
 from explorer.levels import curve_label
 from explorer.theme import method_style
 from finegates_engine.analysis.level_draws import (
     DropUnit,
-    LevelScores,
     Measured,
     certified_size_mb,
     counted_size_mb,
-    level_scores,
     p95_ms,
     score_drop,
     speed_up,
@@ -26,8 +24,6 @@ from finegates_engine.analysis.tradeoff import ZERO, is_baseline, representative
 from finegates_engine.errors import UserError
 from finegates_engine.parity import read_certificate
 from finegates_engine.timing.stored import DENSE, PRUNED
-
-Runs = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,29 +94,6 @@ def timings(
     return {passport: found[passport] for passport in sorted(found, key=order)}
 
 
-def scores(
-    store: loaders.Store, metric: str, split: str, wanted: Iterable[Runs]
-) -> dict[Runs, LevelScores | str]:
-    """Draws of the levels' scores, computed once; or why a level has none."""
-    memo, versions = loaders.memo("level scores", 4096), loaders.listing(store).versions
-    wanted = list(dict.fromkeys(wanted))
-    keys = {
-        runs: (store.root, metric, split, *(f"{run} {versions.get(run)}" for run in runs))
-        for runs in wanted
-    }
-    found = {runs: memo.get(keys[runs]) for runs in wanted}
-    missing: dict[Runs, Sequence[pd.DataFrame]] = {}
-    for runs in (runs for runs, value in found.items() if value is None):
-        try:
-            missing[runs] = [loaders.predictions(store, run, split) for run in runs]
-        except UserError as error:
-            found[runs] = str(error)
-    for runs, value in level_scores(metric, missing).items():
-        memo.put(keys[runs], value)
-        found[runs] = value
-    return found
-
-
 def pool(
     store: loaders.Store,
     levels: pd.DataFrame,
@@ -131,7 +104,7 @@ def pool(
 ) -> Pool:
     """The candidates. cells: run -> its timing in the chosen setting."""
     metric, split = str(reference["metric"]), str(reference["split"])
-    drawn = scores(store, metric, split, [reference["run_ids"], *levels["run_ids"]])
+    drawn = level_scores.scores(store, metric, split, [reference["run_ids"], *levels["run_ids"]])
     base = drawn[reference["run_ids"]]
     if isinstance(base, str):
         raise UserError(f"What a drop is counted from cannot be used: {base}")
@@ -140,7 +113,7 @@ def pool(
     several = levels["backbone"].nunique() > 1
     found, labels, by_key, left_out = [], {}, {}, {}
     for level in levels.to_dict("records"):
-        runs: Runs = level["run_ids"]
+        runs: level_scores.Runs = level["run_ids"]
         label = level_label(level, backbone=several)
         own = drawn[runs]
         try:

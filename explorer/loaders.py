@@ -18,6 +18,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from finegates_engine.analysis.answers import Answers, answers_of
 from finegates_engine.analysis.tradeoff import curve_levels
 from finegates_engine.analysis.variants import curve_rows
 from finegates_engine.results import GateHistory, RunRecord
@@ -106,6 +107,13 @@ def record(store: Store, run_id: str) -> RunRecord:
 def predictions(store: Store, run_id: str, split: str) -> pd.DataFrame:
     """A run's predictions of one split. Raises UserError or Damaged. Never change it."""
     return _predictions(store.root, listing(store).versions.get(run_id, ""), run_id, split)
+
+
+def answers(store: Store, run_id: str, split: str) -> Answers:
+    """What a run answered on the rows of one split. Not cached: `level_scores` keeps what comes
+    of it. Raises UserError or Damaged."""
+    frame = store.runs.load(run_id).predictions
+    return answers_of(frame[frame["split"] == split])
 
 
 def history(store: Store, run_id: str) -> pd.DataFrame:
@@ -205,7 +213,7 @@ def _run(root: str, version: str, run_id: str) -> StoredRun:
     return RunStore(root).load(run_id)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _predictions(root: str, version: str, run_id: str, split: str) -> pd.DataFrame:
     frame = RunStore(root).load(run_id).predictions
     return frame[frame["split"] == split].reset_index(drop=True)

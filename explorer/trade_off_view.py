@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from explorer import findings, intervals, latencies, levels, loaders, parts, selection
+from explorer import findings, latencies, level_scores, levels, loaders, parts, selection
 from explorer.figures.trade_off import trade_off_figure
 from explorer.glossary import explain
 from explorer.numbers import plural
@@ -109,13 +109,13 @@ def answer(
     _, split, metric = y.split(".", 2) if y.startswith("metrics.") else ("", "", "")
     wanted = levels.wanted_runs(shown, y)
 
-    pending = intervals.intervals(store, metric, split, wanted, budget_s=-1)[1]
+    pending = level_scores.intervals(store, metric, split, wanted, budget_s=-1)[1]
     drawn = [0]
 
     def draw() -> None:
         budget = BUDGET_S if drawn[0] else FIRST_BUDGET_S
         drawn[0] += 1
-        known, left = intervals.intervals(store, metric, split, wanted, budget_s=budget)
+        known, left = level_scores.intervals(store, metric, split, wanted, budget_s=budget)
         title, subtitle = _words(store, shown, x, y, split, metric, compute=not left)
         figure = trade_off_figure(
             levels.build_curves(shown, rows, x, y, known),
@@ -156,7 +156,7 @@ def _words(
         return findings.finding(level, None, None, x, y)
     reference, difference = shown.loc[against], None
     if metric:
-        difference = intervals.difference(
+        difference = level_scores.difference(
             store, metric, split, level["run_ids"], reference["run_ids"], compute=compute
         )
     return findings.finding(level, reference, difference, x, y)
