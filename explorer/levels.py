@@ -1,7 +1,9 @@
 """The curves of the trade-off: which are shown, their points and words, the table. No Streamlit."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,10 @@ from finegates_engine.ladder import RUNGS
 SHOWN = 6
 """Curves shown before anyone chooses."""
 
+_TOLD = ("curve", "run_ids", "seeds", "method", "strategy", "variant", "backbone", "target_unit")
+_TOLD += tuple(RUNGS)
+"""What a curve and its hover need of a level."""
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -39,6 +45,8 @@ class Curve:
     """x, y, run_id: single runs, where a level has several."""
     end_note: str = ""
     """Why the curve ends where others go on."""
+    short: str = ""
+    """Its name at its end."""
 
 
 def curve_code(level: Mapping[Any, Any] | Any) -> str:
@@ -46,9 +54,12 @@ def curve_code(level: Mapping[Any, Any] | Any) -> str:
     return f"{level['method']}.{level['strategy']}.{level['variant']}".rstrip(".")
 
 
-def curve_label(level: Mapping[Any, Any] | Any, *, backbone: bool = False) -> str:
-    """A curve in words: FineGates, path, attention only."""
-    words = [method_style(level["method"]).label]
+def curve_label(
+    level: Mapping[Any, Any] | Any, *, backbone: bool = False, short: bool = False
+) -> str:
+    """A curve in words: FineGates, path, attention only. short: the method's short name."""
+    style = method_style(level["method"])
+    words = [style.short if short else style.label]
     words += ["path"] if level["strategy"] == "path" else []
     words += [level["variant"]] if level["variant"] else []
     words += [str(level["backbone"]).rsplit("/", 1)[-1]] if backbone else []
@@ -57,32 +68,33 @@ def curve_label(level: Mapping[Any, Any] | Any, *, backbone: bool = False) -> st
 
 def default_curves(levels: pd.DataFrame) -> list[int]:
     """Curves to begin with: of each method and way of training the plain one, or the longest."""
-    own = levels.groupby("curve").agg(
-        count=("target", "size"),
-        variant=("variant", "first"),
-        strategy=("strategy", "first"),
-        method=("method", "first"),
-        score=("score", "mean"),
+    by_curve = levels.groupby("curve")
+    own = levels.drop_duplicates("curve").set_index("curve")[["variant", "strategy", "method"]]
+    own = own.assign(
+        count=by_curve.size(), score=by_curve["score"].mean(), plain=own["variant"] == ""
     )
-    own["plain"] = own["variant"] == ""
     ranked = own.sort_values(["plain", "count", "score"], ascending=False)
     best = ranked.groupby(["method", "strategy"], sort=False).head(1)
-    best = best[~_inside_another(levels).reindex(best.index)]
+    best = best[~best.index.isin(_inside_another(levels))]
     known = {name: place for place, name in enumerate(METHODS)}
     place = best["method"].map(lambda name: known.get(name, len(known)))
     first = best.assign(place=place).sort_values(["place", "plain"], ascending=[True, False])
     return sorted(int(str(curve)) for curve in first.index[:SHOWN])
 
 
-def _inside_another(levels: pd.DataFrame) -> "pd.Series[bool]":
-    """Curve -> whether a path holds all its runs: it is that path's beginning, no curve more."""
-    runs = levels.explode("run_ids").groupby(["strategy", "curve"])["run_ids"].agg(set)
-    paths = list(runs["path"]) if "path" in runs.index else []
-    inside = {
-        curve: strategy == "independent" and any(own <= path for path in paths)
+def _inside_another(levels: pd.DataFrame) -> set[int]:
+    """Curves whose runs a path holds all: they are that path's beginning, no curve more."""
+    runs: dict[tuple[str, int], set[str]] = {}
+    for strategy, curve, ids in zip(
+        levels["strategy"].tolist(), levels["curve"].tolist(), levels["run_ids"], strict=True
+    ):
+        runs.setdefault((strategy, curve), set()).update(ids)
+    paths = [ids for (strategy, _), ids in runs.items() if strategy == "path"]
+    return {
+        curve
         for (strategy, curve), own in runs.items()
+        if strategy == "independent" and any(own <= path for path in paths)
     }
-    return pd.Series(inside, dtype=bool)
 
 
 def build_curves(
@@ -93,30 +105,33 @@ def build_curves(
     intervals: Mapping[tuple[str, ...], Interval | str],
 ) -> list[Curve]:
     """The curves of the figure, FineGates last so that it lies on top."""
-    levels = levels[levels[x].notna() & levels[y].notna()].copy()
-    front = pareto_front(
-        levels[x], levels[y], x_better=quantity(x).better, y_better=quantity(y).better
-    )
-    levels["front"] = front
-    levels["baseline"] = is_baseline(levels)
+    levels = levels[levels[x].notna() & levels[y].notna()]
     several = levels["backbone"].nunique() > 1
     notes = _end_notes(levels)
-    values = rows[list(dict.fromkeys(["curve", "run_id", x, y]))]
+    columns = [name for name in (*_TOLD, x, y) if name in levels.columns]
+    told = levels[list(dict.fromkeys(columns))].sort_values(["curve", x])
+    told["front"] = pareto_front(
+        told[x], told[y], x_better=quantity(x).better, y_better=quantity(y).better
+    )
+    baseline = dict(zip(levels["curve"], is_baseline(levels), strict=True))
+    keys = zip(rows["curve"], rows["run_id"], strict=True)
+    values = dict(zip(keys, zip(rows[x], rows[y], strict=True), strict=True))
     numbers: dict[str, int] = {}
     curves = []
-    for curve, own in levels.groupby("curve", sort=True):
-        first = own.iloc[0]
-        number = numbers[first["method"]] = numbers.get(first["method"], -1) + 1
-        runs = values[values["curve"] == curve].set_index("run_id")
+    for curve, group in itertools.groupby(told.to_dict("records"), key=itemgetter("curve")):
+        own = list(group)
+        method = str(own[0]["method"])
+        number = numbers[method] = numbers.get(method, -1) + 1
         curves.append(
             Curve(
-                label=curve_label(first, backbone=several),
-                method=str(first["method"]),
+                label=curve_label(own[0], backbone=several),
+                short=curve_label(own[0], backbone=several, short=True),
+                method=method,
                 number=number,
-                baseline=bool(first["baseline"]),
-                levels=_points(own, runs, x, y, intervals),
-                seeds=_single_runs(own, runs, x, y),
-                end_note=notes.get(int(str(curve)), ""),
+                baseline=bool(baseline[curve]),
+                levels=pd.DataFrame([_point(one, x, y, values, intervals) for one in own]),
+                seeds=_single_runs(own, values),
+                end_note=notes.get(int(curve), ""),
             )
         )
     return sorted(
@@ -124,36 +139,34 @@ def build_curves(
     )
 
 
-def _points(
-    own: pd.DataFrame,
-    runs: pd.DataFrame,
+def _point(
+    level: Mapping[Any, Any],
     x: str,
     y: str,
+    values: Mapping[tuple[int, str], tuple[float, float]],
     intervals: Mapping[tuple[str, ...], Interval | str],
+) -> dict[str, Any]:
+    interval = intervals.get(level["run_ids"])
+    known = interval if isinstance(interval, Interval) and y.startswith("metrics.") else None
+    scores = [float(values[level["curve"], run][1]) for run in level["run_ids"]]
+    return {
+        "x": level[x],
+        "y": level[y],
+        "low": known.low if known else np.nan,
+        "high": known.high if known else np.nan,
+        "hover": hover_text(level, y, known),
+        "run_id": representative(level["run_ids"], scores),
+        "front": level["front"],
+    }
+
+
+def _single_runs(
+    own: Sequence[Mapping[Any, Any]], values: Mapping[tuple[int, str], tuple[float, float]]
 ) -> pd.DataFrame:
-    points = []
-    for level in own.sort_values(x).to_dict("records"):
-        interval = intervals.get(level["run_ids"])
-        known = interval if isinstance(interval, Interval) and y.startswith("metrics.") else None
-        scores = [float(runs.loc[run, y]) for run in level["run_ids"]]
-        points.append(
-            {
-                "x": level[x],
-                "y": level[y],
-                "low": known.low if known else np.nan,
-                "high": known.high if known else np.nan,
-                "hover": hover_text(level, y, known),
-                "run_id": representative(level["run_ids"], scores),
-                "front": level["front"],
-            }
-        )
-    return pd.DataFrame(points)
-
-
-def _single_runs(own: pd.DataFrame, runs: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    names = [run for ids in own["run_ids"] if len(ids) > 1 for run in ids]
-    chosen = runs.loc[names, [x, y]].set_axis(["x", "y"], axis=1)
-    return chosen.rename_axis("run_id").reset_index()
+    """The runs of levels that have several."""
+    names = [(one["curve"], run) for one in own if one["seeds"] > 1 for run in one["run_ids"]]
+    rows = [(run, *values[curve, run]) for curve, run in names]
+    return pd.DataFrame(rows, columns=["run_id", "x", "y"])
 
 
 def _end_notes(levels: pd.DataFrame) -> dict[int, str]:
@@ -190,7 +203,8 @@ def level_table(
 ) -> pd.DataFrame:
     """One row a level, and one a level that a curve cannot reach."""
     known = [_known(intervals.get(runs)) for runs in levels["run_ids"]]
-    table = pd.DataFrame({"Curve": [curve_label(row) for row in levels.to_dict("records")]})
+    named = levels[["method", "strategy", "variant"]].to_dict("records")
+    table = pd.DataFrame({"Curve": [curve_label(row) for row in named]})
     rungs = [rung for rung in RUNGS if rung in levels and levels[rung].notna().any()]
     if "target" in rungs:
         table[quantity("target").label] = levels["target"].to_numpy()

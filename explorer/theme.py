@@ -5,6 +5,7 @@ colour and controls are grey; yellow is left out, for it cannot be seen on white
 the only mark: dash and marker go with it.
 """
 
+import functools
 import zlib
 from dataclasses import dataclass
 
@@ -36,6 +37,12 @@ class MethodStyle:
     control: bool = False
     """A control shows what a method must beat; it stays in the background."""
 
+    @property
+    def short(self) -> str:
+        """Its name where there is little room."""
+        label, after, _ = self.label.partition(", no training after")
+        return _SHORT.get(label, label) + (" post hoc" if after else "")
+
 
 METHODS: dict[str, MethodStyle] = {
     "finegates": MethodStyle("FineGates", STRONG),
@@ -45,6 +52,8 @@ METHODS: dict[str, MethodStyle] = {
     "lora": MethodStyle("LoRA", SKY, "dashdot", "diamond"),
 }
 """Method of a run's config -> its marks, for those that most figures show."""
+
+_SHORT = {"Activation-weighted magnitude": "Activation", "First-order Taylor": "Taylor"}
 
 _OTHER_COLOURS = (GREEN, PURPLE, ORANGE, SKY, BLUE)
 _OTHER_DASHES = ("longdashdot", "dash", "dashdot", "longdash", "dot")
@@ -89,6 +98,7 @@ def pale(colour: str, strength: float = 0.16) -> str:
     return f"rgba({red},{green},{blue},{strength:g})"
 
 
+@functools.cache
 def template(dark: bool = False) -> go.layout.Template:
     """Plotly's template for the light or the dark page: quiet axes, room for labels."""
     axis = {

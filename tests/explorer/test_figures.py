@@ -1,5 +1,7 @@
 """Figures: titles with units, one mark a row, a note for no data, one colour a method."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,9 +10,10 @@ from explorer_stores import SHAPE, full_results, run_of
 
 from explorer import levels
 from explorer.figures.agreement import frequency_figure, jaccard_figure, nestedness_figure
+from explorer.figures.end_labels import spread
 from explorer.figures.gate_map import gate_map_figure, gate_movie_figure
 from explorer.figures.gate_matrix import kept_share_figure, matrix_figure
-from explorer.figures.trade_off import spread, trade_off_figure
+from explorer.figures.trade_off import trade_off_figure
 from explorer.theme import METHODS, STRONG, method_style, note_figure, template
 from finegates_engine.analysis.gate_statistics import frequency_table, kept_shares, nestedness
 from finegates_engine.analysis.gate_vectors import vector_kinds
@@ -128,10 +131,11 @@ def test_level_out_of_reach_is_named_at_the_curves_end(curves):
     assert "reached 16%" in named[0]
 
 
-def test_baseline_is_a_line_over_the_whole_width(curves):
+def test_baseline_is_a_line_as_far_as_the_curves_go(curves):
     figure = trade_off_figure(curves, quantity(X), quantity(Y))
     line = next(t for t in figure.data if t.name == "Full finetuning")
-    assert (line.x[0], line.x[-1]) == tuple(figure.layout.xaxis.range)
+    assert line.x[0] == figure.layout.xaxis.range[0]
+    assert line.x[-1] == max(curve.levels["x"].max() for curve in curves)
     assert len(set(line.y)) == 1
 
 
@@ -281,3 +285,30 @@ def luminance(colour):
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_labels_stay_within_the_figure_and_apart():
+    places = spread([0.0, 0.1, 9.9, 10.0], [1.0] * 4, [0.0] * 4, 0.5, bounds=(0.0, 10.0))
+    assert min(places) >= 0.5
+    assert max(places) <= 9.5
+    assert np.diff(sorted(places)).min() >= 1 - 1e-6
+
+
+def test_of_many_methods_only_finegates_has_a_band_and_seeds(curves, rows):
+    many = [dataclasses.replace(c, method=m) for c in curves[:1] for m in ("l0", "svd", "taylor")]
+    shown = [*many, *curves]
+    figure = trade_off_figure(shown, quantity(X), quantity(Y))
+    strong = method_style("finegates").colour
+    dots = [t for t in figure.data if t.mode == "markers" and t.customdata is not None]
+    assert {t.marker.color for t in dots} == {strong}
+    bands = [t for t in figure.data if t.fill == "toself"]
+    assert bands
+    assert all(t.fillcolor.startswith("rgba(213,94,0") for t in bands)
+
+
+def test_label_of_a_line_is_its_short_name(curves):
+    figure = trade_off_figure(curves, quantity(X), quantity(Y))
+    assert len(figure.layout.annotations) == len(curves)
+    assert method_style("taylor-posthoc").short == "Taylor post hoc"
+    assert method_style("activation").short == "Activation"
+    assert method_style("finegates").short == "FineGates"
