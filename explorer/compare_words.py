@@ -8,7 +8,7 @@ import pandas as pd
 
 from explorer.gate_words import run_label
 from explorer.numbers import plural, points_text, range_text, value_text
-from explorer.theme import method_style
+from explorer.theme import method_style, place_of
 from finegates_engine.analysis.compare_runs import BOTH_RIGHT, BOTH_WRONG, LOST, WON, Comparison
 from finegates_engine.analysis.tradeoff import ZERO, quantity
 from finegates_engine.data.row_texts import RowTexts
@@ -39,12 +39,12 @@ _HALF = 0.5
 def all_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Runs of a task, a row each by run id, what is looked at first coming first."""
     own = rows.assign(
-        _control=[method_style(m).control for m in rows["method"]],
+        _method=[place_of(m) for m in rows["method"]],
         _plain=rows["variant"] != "",
         _path=rows["strategy"] == "path",
         _half=(rows["folded_encoder_fraction"] - _HALF).abs(),
     )
-    order = ["_control", "_plain", "_half", "_path", "seed"]
+    order = ["_method", "_plain", "_half", "_path", "seed"]
     own = own.sort_values(order).drop_duplicates("run_id")
     return own.set_index("run_id", drop=False)
 

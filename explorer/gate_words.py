@@ -8,7 +8,7 @@ import pandas as pd
 
 from explorer.levels import curve_label
 from explorer.numbers import plural
-from explorer.theme import method_style
+from explorer.theme import place_of
 from finegates_engine.analysis.gate_vectors import VectorKind
 from finegates_engine.analysis.tradeoff import ZERO, share_words
 from finegates_engine.tasks import TASKS
@@ -27,13 +27,13 @@ def gated_rows(rows: pd.DataFrame, task: str) -> pd.DataFrame:
     """Runs of a task that have gates, one row each, in the order of a list to choose from."""
     own = rows[(rows["task"] == task) & (rows["gates_total"] > 0) & rows["has_gates"]]
     own = own.assign(
-        _control=[method_style(m).control for m in own["method"]],
+        _method=[place_of(m) for m in own["method"]],
         _plain=own["variant"] != "",
         _path=own["strategy"] == "path",
         _zero=own["folded_encoder_fraction"] <= ZERO,
         _half=(own["folded_encoder_fraction"] - 0.5).abs(),
     )
-    order = ["_control", "_plain", "_zero", "_path", "_half", "seed"]
+    order = ["_method", "_plain", "_zero", "_path", "_half", "seed"]
     return own.sort_values(order).drop_duplicates("run_id").set_index("run_id", drop=False)
 
 

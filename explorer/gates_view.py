@@ -65,7 +65,12 @@ def pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> Gated | Non
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(row) for name, row in gated.iterrows()}
     run_id = selection.pick(
-        "run", "Run", list(labels), default=next(iter(labels)), format_func=labels.__getitem__
+        "run",
+        "Run",
+        list(labels),
+        default=next(iter(labels)),
+        format_func=labels.__getitem__,
+        width=560,
     )
     record = loaders.record(store, run_id)
     if record.shape is None:
@@ -134,26 +139,37 @@ def agreement_view(run: Gated) -> None:
     for problem in failed:
         st.caption(f":material/warning: {parts.plain(problem)}")
     seeds = [own, *(masks[name] for name in found.seeds if name in masks)]
-    left, right = st.columns(2, gap="large")
+    steps = _levels(run, found, own, masks).dropna(subset=["stay"])
+    both = len(seeds) > 1 and len(steps) > 0
+    left, right = st.columns(2, gap="large") if both else (st.container(), st.container())
     with left:
-        if len(seeds) > 1:
-            frequency = frequency_table(seeds)
-            words = gate_words.frequency_finding(frequency)
-            parts.finding(words)
-            parts.chart(frequency_figure(frequency, title=words), "frequency")
-            st.caption("Hatched: what chance gives.", help=explain("keep_frequency"))
-        else:
-            st.caption("This level has one seed: whether another keeps the same is not known.")
+        _frequency(seeds)
     with right:
-        steps = _levels(run, found, own, masks).dropna(subset=["stay"])
-        if len(steps):
-            words = gate_words.nested_finding(steps)
-            parts.finding(words)
-            parts.chart(nestedness_figure(steps, title=words), "nestedness")
-            st.caption("Dots: this run's seed. Grey bars: chance.", help=explain("nested"))
-        else:
-            st.caption("This curve has no second level, so whether levels are nested is not known.")
+        _nested(steps)
     _dimensions(run, seeds)
+
+
+def _frequency(seeds: list[dict[str, Any]]) -> None:
+    """How many seeds keep a gate, against chance."""
+    if len(seeds) < 2:
+        st.caption("This level has one seed: whether another keeps the same is not known.")
+        return
+    frequency = frequency_table(seeds)
+    words = gate_words.frequency_finding(frequency)
+    parts.finding(words)
+    parts.chart(frequency_figure(frequency, title=words), "frequency")
+    st.caption("Hatched: what chance gives.", help=explain("keep_frequency"))
+
+
+def _nested(steps: pd.DataFrame) -> None:
+    """Whether what is closed stays closed at the levels above."""
+    if steps.empty:
+        st.caption("This curve has no second level, so whether levels are nested is not known.")
+        return
+    words = gate_words.nested_finding(steps)
+    parts.finding(words)
+    parts.chart(nestedness_figure(steps, title=words), "nestedness")
+    st.caption("Dots: this run's seed. Grey bars: chance.", help=explain("nested"))
 
 
 def movie_view(run: Gated) -> None:
@@ -241,8 +257,10 @@ def _dimensions(run: Gated, seeds: list[dict[str, Any]]) -> None:
         table = table[table["layer"] == int(layer)]
     if only:
         table = table[table["state"] != "closed"]
-    count = "kept" if len(seeds) == 1 else f"kept in, of {len(seeds)} seeds"
+    count = f"kept in, of {len(seeds)} seeds"
     table = table.rename(columns={"kept_in": count})
+    if len(seeds) == 1:
+        table = table.drop(columns=count)
     st.dataframe(
         table,
         hide_index=True,

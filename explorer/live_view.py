@@ -178,7 +178,12 @@ def _pick_run(rows: pd.DataFrame, task: str) -> str | None:
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(row) for name, row in gated.iterrows()}
     return selection.pick(
-        "run", "Run", list(labels), default=next(iter(labels)), format_func=labels.__getitem__
+        "run",
+        "Run",
+        list(labels),
+        default=next(iter(labels)),
+        format_func=labels.__getitem__,
+        width=430,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import candidates, loaders, parts, pick_words, selection
-from explorer.figures.levels_within import Mark, levels_figure
+from explorer.figures.levels_within import CROWD, Mark, levels_figure
 from explorer.glossary import explain
 from explorer.levels import hover_text
 from explorer.numbers import plural
@@ -55,6 +55,8 @@ def levels(asked: Asked, found: Recommendation) -> None:
         "every page.",
         help=explain("interval"),
     )
+    if len({str(level["method"]) for level in asked.pool.levels.values()}) > CROWD:
+        st.caption("Small marks are other methods' levels; hover names them.")
     _table(found, asked, figure)
 
 

@@ -223,7 +223,15 @@ def table(
     place = {one.key: mark for one, mark in _marks(found)}
     percent = "points" if limits.drop_unit == "points" else "%"
     rows = []
-    for one in sorted(candidates, key=lambda c: (-c.removed, c.measured["drop"].value)):
+    order = list(place)  # what is chosen comes first
+    for one in sorted(
+        candidates,
+        key=lambda c: (
+            order.index(c.key) if c.key in place else len(order),
+            -c.removed,
+            c.measured["drop"].value,
+        ),
+    ):
         low, high = one.measured["drop"].interval
         row: dict[str, Any] = {
             "Choice": place.get(one.key, ""),

@@ -38,11 +38,12 @@ def form(store: loaders.Store, frame: pd.DataFrame) -> None:
     if source != OWN:
         st.caption(TASKS[source].sentence)
     try:
-        rows = _own_rows(root) if source == OWN else {"task": source}
+        rows = _own_rows(root) if source == OWN else _table_rows(source)
         if rows is None:
             return
         asked = sweep_request.request(**rows, **_choices(source))
-        _start(store, frame, asked, st.session_state.get("sweep-file-name", ""))
+        name = asked.folder or st.session_state.get("sweep-file-name", "")
+        _start(store, frame, asked, name)
     except UserError as error:
         parts.error(error)
 
@@ -52,6 +53,21 @@ def _source_label(name: str) -> str:
         return "Your own rows, from a file"
     where = "generated here, no download" if TASKS[name].hub_id is None else "from the hub"
     return f"{TASKS[name].title} ({where})"
+
+
+def _table_rows(source: str) -> Rows:
+    """A task of the table; one of the hub may lie in a folder of this machine."""
+    if TASKS[source].hub_id is None:
+        return {"task": source}
+    splits = ", ".join(f"{name}.parquet" for name in ("train", *TASKS[source].validation_splits))
+    folder = st.text_input(
+        "Folder with its rows, on the machine of this app (empty: from the hub)",
+        key=f"sweep-folder-{source}",
+        placeholder=f"/data/glue/{source}",
+        max_chars=1000,
+        help=f"It holds {splits}, with the columns that the hub has. Nothing is downloaded then.",
+    )
+    return {"task": source, "folder": folder.strip() or None}
 
 
 def _own_rows(root: Path) -> Rows | None:
@@ -193,7 +209,7 @@ def _choices(source: str) -> Rows:
 
 def _start(store: loaders.Store, frame: pd.DataFrame, asked: SweepRequest, name: str) -> None:
     root = Path(store.root)
-    if asked.upload is not None:
+    if asked.place(root) is not None:
         st.markdown(parts.plain(_checked(root, asked, name)))
     count = len(asked.targets) * len(asked.seeds)
     st.markdown(f"{plural(count, 'training')}{_usual_time(frame, asked)}.")
@@ -219,8 +235,12 @@ def _launch(root: Path, asked: SweepRequest) -> None:
 def _checked(root: Path, asked: SweepRequest, name: str) -> str:
     """What the engine's own reader makes of the rows, in a sentence. Raises UserError."""
     known = loaders.memo("checked rows", 64)
+    place = asked.place(root)
+    assert place is not None
+    files = sorted(place.glob("*.parquet")) if place.is_dir() else [place]
+    seen = tuple(file.stat().st_mtime_ns for file in files)
     rows = (asked.task, asked.text_fields, asked.label_field, asked.max_rows)
-    key = (str(root), asked.upload, *rows)
+    key = (str(place), seen, *rows)
     if (said := known.get(key)) is None:
         data = sweep_request.check_rows(root, asked, name)
         kind = "real values are predicted"

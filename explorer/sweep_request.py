@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,9 @@ class SweepRequest:
     upload: str | None = Field(default=None, pattern=_UPLOAD)
     """Name of an uploaded file, from `save_upload`. None: rows of the task's table."""
 
+    folder: str | None = Field(default=None, max_length=1000)
+    """Folder of this machine with the splits of a task of the table. None: from the hub."""
+
     text_fields: tuple[_Column, ...] = Field(default=(), max_length=2)
     label_field: _Column = "label"
 
@@ -75,11 +79,18 @@ class SweepRequest:
             words.append(f"--max-train-samples={self.max_rows}")
         if self.backbone is not None:
             words.append(f"--backbone={self.backbone}")
+        if (place := self.place(root)) is not None:
+            words.append(f"--data={place}")
         if self.upload is not None:
-            words.append(f"--data={upload_path(root, self.upload)}")
             words.append("--text-fields=" + ",".join(self.text_fields))
             words.append(f"--label-field={self.label_field}")
         return words
+
+    def place(self, root: Path) -> Path | None:
+        """Where its rows lie. None: they are the task's own."""
+        if self.upload is not None:
+            return upload_path(root, self.upload)
+        return None if self.folder is None else Path(self.folder)
 
 
 def request(**values: Any) -> SweepRequest:
@@ -97,6 +108,8 @@ def request(**values: Any) -> SweepRequest:
         )
     if made.upload is not None and not made.text_fields:
         raise UserError("Choose the column, or the two columns, that hold the text.")
+    if made.folder is not None:
+        _check_folder(made)
     for name in made.text_fields:
         if "," in name or name != name.strip():
             raise UserError(
@@ -107,6 +120,31 @@ def request(**values: Any) -> SweepRequest:
     if cells > MOST_CELLS:
         raise UserError(f"{cells} trainings are too many for one sweep: at most {MOST_CELLS}.")
     return made
+
+
+def _check_folder(made: SweepRequest) -> None:
+    """Raises UserError unless the folder can hold the task's splits; `check_rows` reads them."""
+    folder = Path(made.folder or "")
+    if made.upload is not None:
+        raise UserError("Rows come from a file or from a folder, not from both.")
+    if "\0" in str(folder) or not folder.is_absolute():
+        raise UserError(f"Give the whole path of the folder, from /; {str(folder)[:80]!r} is none.")
+    if not os.path.isdir(folder):
+        raise UserError(
+            f"There is no folder {str(folder)[:200]!r} on the machine that this app runs on."
+        )
+    scored = TASKS[made.task].validation_splits
+    if not _has_split(folder, "train") or not any(
+        _has_split(folder, name) for name in (*scored, "validation")
+    ):
+        wanted = " and ".join(f"{name}.parquet" for name in ("train", *scored))
+        raise UserError(
+            f"The folder {str(folder)[:200]!r} must hold {wanted}, as the hub has them."
+        )
+
+
+def _has_split(folder: Path, name: str) -> bool:
+    return os.path.isfile(folder / f"{name}.parquet")
 
 
 def numbers(text: str, what: str, *, percent: bool) -> tuple[Any, ...]:
@@ -171,7 +209,7 @@ def upload_path(root: Path, upload: str) -> Path:
 
 def read_upload(root: Path, upload: str, name: str) -> Any:
     """All columns of an uploaded file, pyarrow.Table. Raises UserError in the user's words."""
-    with in_users_words(root, upload, name):
+    with in_users_words(upload_path(root, upload), name):
         try:
             table = read_file(upload_path(root, upload), _EveryColumn(), ()).table
         except KeyError as error:  # of Arrow, which finds no single column of that name
@@ -190,12 +228,13 @@ def read_upload(root: Path, upload: str, name: str) -> Any:
 
 def check_rows(root: Path, asked: SweepRequest, name: str) -> TaskData:
     """The rows as the sweep will read them. Raises UserError for what would spoil it."""
-    assert asked.upload is not None
-    with in_users_words(root, asked.upload, name):
+    place = asked.place(root)
+    assert place is not None
+    with in_users_words(place, name):
         return load_task(
             TaskConfig(
                 name=asked.task,
-                data=str(upload_path(root, asked.upload)),
+                data=str(place),
                 text_fields=asked.text_fields,
                 label_field=asked.label_field,
                 max_train_samples=asked.max_rows,
@@ -204,12 +243,12 @@ def check_rows(root: Path, asked: SweepRequest, name: str) -> TaskData:
 
 
 @contextlib.contextmanager
-def in_users_words(root: Path, upload: str, name: str) -> Any:
+def in_users_words(place: Path, name: str) -> Any:
     """Errors with the user's file and the form's fields in place of paths and options."""
     try:
         yield
     except UserError as error:
-        text = str(error).replace(str(upload_path(root, upload)), name)
+        text = str(error).replace(str(place), name)
         raise UserError(form_words(text)) from error
 
 

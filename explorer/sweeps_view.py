@@ -1,5 +1,6 @@
 """Sweeps as they go: progress, time left, stop and resume."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,6 +86,9 @@ def panel(store: loaders.Store) -> None:
             st.caption(f"{plural(len(found) - len(shown), 'older sweep')} not shown.")
         if not found:
             st.info("No sweep was started on this store yet.", icon=":material/inbox:")
+            st.markdown("Start one above under **Start a sweep**, or in a terminal:")
+            place = shlex.quote(store.root)
+            st.code(f"finegates sweep --task agreement --store {place}", language="bash")
 
     st.fragment(draw, run_every=REFRESH_S if live else None)()
 

@@ -83,6 +83,13 @@ def method_style(method: str) -> MethodStyle:
     )
 
 
+def place_of(method: str) -> tuple[bool, int]:
+    """Where a method stands in a list: FineGates first, controls last, else the table's order."""
+    order = list(METHOD_SPECS)
+    place = order.index(method) if method in METHOD_SPECS else len(order)
+    return method_style(method).control, place
+
+
 def variant_marks(style: MethodStyle, number: int) -> tuple[str, str]:
     """(dash, marker) of a method's variant; number 0 is the method's own."""
     if number == 0:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from explorer import findings, latencies, level_scores, levels, loaders, parts, selection
-from explorer.figures.trade_off import trade_off_figure
+from explorer.figures.trade_off import CROWD, trade_off_figure
 from explorer.glossary import explain
 from explorer.numbers import plural
 from explorer.theme import method_style
@@ -127,7 +127,7 @@ def answer(
         )
         parts.finding(title, subtitle)
         parts.chart(figure, name, on_points=_select)
-        _below(known, left)
+        _below(known, left, crowded=shown["method"].nunique() > CROWD)
         _table(levels.level_table(shown, y, known), y, name, figure)
         if pending and not left:
             st.rerun()
@@ -171,13 +171,15 @@ def _select(points: list[dict[str, Any]]) -> None:
         selection.put("run", chosen)
 
 
-def _below(known: dict[Any, Any], left: int) -> None:
+def _below(known: dict[Any, Any], left: int, *, crowded: bool) -> None:
     st.caption(
         "How to read it: right is smaller, up is better. Pale bands are 95% intervals, small "
         "dots single seeds, grey rings the Pareto front. Click a point to see its run on every "
         "page.",
         help=f"{explain('interval')} {explain('pareto')}",
     )
+    if crowded:
+        st.caption("Of so many methods FineGates alone has a band; hover shows the others'.")
     if left:
         st.caption(f":material/hourglass_top: {plural(left, 'interval')} still to compute.")
     for problem in levels.problems(known):

@@ -37,7 +37,12 @@ def _pick_run(everything: pd.DataFrame, frame: pd.DataFrame, task: str) -> str:
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(rows.loc[name]) for name in order}
     return selection.pick(
-        "run", "Run", list(labels), default=next(iter(labels)), format_func=labels.__getitem__
+        "run",
+        "Run",
+        list(labels),
+        default=next(iter(labels)),
+        format_func=labels.__getitem__,
+        width=560,
     )
 
 

@@ -11,7 +11,7 @@ PLOT_PIXELS = 360
 
 LINE_PIXELS = 16
 FONT_PIXELS = 12
-LINE_CHARACTERS = 12
+LINE_CHARACTERS = 11
 """What fits beside the curves on a window of 420 pixels."""
 
 NEAR = 0.3
@@ -62,7 +62,7 @@ def _annotation(label: EndLabel, text: str, up_pixels: float) -> dict[str, Any]:
         "align": "left",
         "font": {"size": FONT_PIXELS},
         "showarrow": True,
-        "ax": 24 if moved else 12,
+        "ax": 18 if moved else 12,
         "ay": -up_pixels,
         "arrowhead": 0,
         "arrowwidth": 0.8,

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from explorer.numbers import plural
 from explorer.theme import GREY, STRONG, method_style, note_figure, pale, template
 
 HEIGHT = 400
+
+CROWD = 4
+"""Methods beyond which those that are neither chosen nor FineGates are small marks without
+intervals."""
 
 _STEP = 0.008
 """Shares between marks that stand side by side."""
@@ -44,27 +49,34 @@ def levels_figure(
     if not marks:
         return note_figure("Nothing to draw: no level can be compared.")
     figure = go.Figure()
-    low, high = _range(marks, limit)
+    loud, quiet = _apart(marks)
+    low, high = _range(loud, limit)
+    above = sum(mark.drop > high for mark in quiet)
     if limit is not None:
         _add_limit(figure, limit, low, unit)
-    by_method: dict[str, list[Mark]] = {}
-    for mark in _side_by_side(marks):
-        by_method.setdefault(mark.method, []).append(mark)
-    for method, own in by_method.items():
+    for method, own in _by_method(quiet).items():
+        _add_marks(figure, method, own, quiet=True)
+    for method, own in _by_method(_side_by_side(loud)).items():
         _add_marks(figure, method, own)
-    _add_choices(figure, _side_by_side(marks))
+    _add_choices(figure, _side_by_side(loud))
     figure.update_layout(
         template=template(),
         title={"text": title},
         height=HEIGHT,
-        showlegend=len(by_method) > 1,
+        showlegend=len(_by_method(loud)) > 1,
         hovermode="closest",
     )
     figure.update_xaxes(title="Encoder weights removed (share of all)", tickformat=".0%")
     most = max(mark.removed for mark in marks)
     least = min(mark.removed for mark in marks)
     room = max(most - least, 0.1) * 0.14
-    figure.update_xaxes(range=[max(least - room, -0.02), most + 2.2 * room])
+    figure.update_xaxes(range=[max(least - room, -0.02), most + room])
+    if above:
+        figure.add_annotation(
+            x=1, xref="paper", xanchor="right", y=1, yref="paper", yanchor="top",
+            text=f"{plural(above, 'level')} of other methods lie above", showarrow=False,
+            font={"size": 12},
+        )  # fmt: skip
     words = "points" if unit == "points" else "percent of the score"
     figure.update_yaxes(title=f"Score drop ({words}), lower is better", range=[low, high])
     return figure
@@ -80,7 +92,25 @@ def _add_limit(figure: go.Figure, limit: float, low: float, unit: str) -> None:
     )  # fmt: skip
 
 
-def _add_marks(figure: go.Figure, method: str, marks: Sequence[Mark]) -> None:
+def _apart(marks: Sequence[Mark]) -> tuple[list[Mark], list[Mark]]:
+    """(marks that stand out, small ones): all stand out where there are few methods."""
+    if len(_by_method(marks)) <= CROWD:
+        return list(marks), []
+    chosen = {mark.method for mark in marks if mark.choice} | {"finegates"}
+    loud = [mark for mark in marks if mark.method in chosen] or list(marks)
+    return loud, [mark for mark in marks if mark not in loud]
+
+
+def _by_method(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
+    found: dict[str, list[Mark]] = {}
+    for mark in marks:
+        found.setdefault(mark.method, []).append(mark)
+    return found
+
+
+def _add_marks(
+    figure: go.Figure, method: str, marks: Sequence[Mark], *, quiet: bool = False
+) -> None:
     style = method_style(method)
     figure.add_scatter(
         x=[mark.removed for mark in marks],
@@ -92,10 +122,13 @@ def _add_marks(figure: go.Figure, method: str, marks: Sequence[Mark]) -> None:
         marker={
             "color": style.colour,
             "symbol": [style.symbol + ("" if mark.holds else "-open") for mark in marks],
-            "size": 11,
-            "line": {"width": 1.8, "color": style.colour},
+            "size": 6 if quiet else 11,
+            "line": {"width": 1.0 if quiet else 1.8, "color": style.colour},
         },
-        error_y={
+        showlegend=not quiet,
+        error_y=None
+        if quiet
+        else {
             "type": "data",
             "symmetric": False,
             "array": [mark.high - mark.drop for mark in marks],
@@ -128,8 +161,10 @@ def _add_choices(figure: go.Figure, marks: Sequence[Mark]) -> None:
         hoverinfo="skip",
         unselected={"marker": {"opacity": 1}},
     )
+    middle = (min(mark.removed for mark in marks) + max(mark.removed for mark in marks)) / 2
     for number, mark in enumerate(sorted(chosen, key=lambda mark: -mark.drop)):
         above = number == 0 and len(chosen) > 1
+        left = mark.removed > middle
         figure.add_annotation(
             x=mark.removed,
             y=mark.drop,
@@ -138,9 +173,9 @@ def _add_choices(figure: go.Figure, marks: Sequence[Mark]) -> None:
             arrowwidth=1,
             arrowhead=0,
             standoff=11,
-            ax=56,
+            ax=-44 if left else 44,
             ay=-44 if above else 40,
-            xanchor="left",
+            xanchor="right" if left else "left",
             font={"size": 13},
         )
 

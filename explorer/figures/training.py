@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -55,7 +56,11 @@ def training_figure(
     for number, panel in enumerate(shown, start=1):
         for trace in _traces(history, panel, x):
             figure.add_trace(trace, number, 1)
-        ticks = {"tickformat": ".2~%", "rangemode": "tozero"} if panel.share else {}
+        ticks: dict[str, Any] = {}
+        if panel.share:
+            ticks = {"tickformat": ".2~%", "rangemode": "tozero"}
+        elif panel.column == "score":
+            ticks = {"range": _score_range(history["score"])}
         figure.update_yaxes(title=panel.title, row=number, col=1, nticks=6, **ticks)
     for number, phase in enumerate(phases if x == "epoch" else ()):
         _mark_phase(figure, phase, shaded=number % 2 == 1)
@@ -71,6 +76,13 @@ def training_figure(
     return figure
 
 
+def _score_range(scores: "pd.Series[float]") -> tuple[float, float]:
+    """Room about the scores; no metric goes above 1."""
+    low, high = float(scores.min()), float(scores.max())
+    room = max(0.05, 0.2 * (high - low))
+    return low - room, min(high + room, 1.02)
+
+
 def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:
     rows = history[[x, panel.column]].dropna()
     hover = f"{panel.title.split(' (')[0].split('<br>')[0]}: %{{y:.1%}}<extra></extra>"
@@ -79,7 +91,7 @@ def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:
     places, values = rows[x], rows[panel.column]
     if panel.column == "loss":
         middle = values.rolling(SMOOTH_ROWS, center=True, min_periods=1).median()
-        dots = {"color": pale(BLUE, 0.35), "size": 4 if len(values) > _FEW else 8}
+        dots = {"color": pale(BLUE, 0.6), "size": 5 if len(values) > _FEW else 8}
         return [
             go.Scatter(x=places, y=values, mode="markers", marker=dots, hovertemplate=hover),
             go.Scatter(

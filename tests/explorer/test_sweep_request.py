@@ -196,3 +196,47 @@ def test_numbers_are_read_or_said(text, percent, values):
 )
 def test_name_of_the_task_comes_from_the_file(file, name):
     assert sweep_request.task_name(file) == name
+
+
+def write_splits(folder, *names):
+    import pandas as pd
+
+    folder.mkdir()
+    rows = pd.DataFrame({"sentence": ["good", "bad"] * 20, "label": [1, 0] * 20})
+    for name in names:
+        rows.to_parquet(folder / f"{name}.parquet")
+    return str(folder)
+
+
+def of_folder(folder, task="sst2"):
+    return request(task=task, targets=(0.0,), seeds=(0,), folder=folder)
+
+
+def test_task_of_the_table_is_read_from_a_folder_of_this_machine(tmp_path):
+    asked = of_folder(write_splits(tmp_path / "sst2", "train", "validation"))
+    assert f"--data={tmp_path / 'sst2'}" in asked.words(tmp_path)
+    found = check_rows(tmp_path, asked, asked.folder)
+    assert (len(found.train), len(found.validation["validation"])) == (40, 40)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("rows", "Give the whole path"),
+        ("/no/such/place", "There is no folder '/no/such/place' on the machine"),
+        ("/tmp/\0", "Give the whole path"),
+        ("/" + "x" * 999, "There is no folder"),
+    ],
+)
+def test_folder_that_is_none_is_said(folder, said):
+    with pytest.raises(UserError, match=said):
+        of_folder(folder)
+
+
+def test_folder_without_a_split_or_a_column_is_said(tmp_path):
+    alone = write_splits(tmp_path / "alone", "train")
+    with pytest.raises(UserError, match=r"must hold train.parquet and validation.parquet"):
+        of_folder(alone)
+    other = of_folder(write_splits(tmp_path / "cola", "train", "validation"), task="mrpc")
+    with pytest.raises(UserError, match="sentence1"):
+        check_rows(tmp_path, other, other.folder)
