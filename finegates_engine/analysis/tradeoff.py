@@ -142,7 +142,7 @@ def is_baseline(levels: pd.DataFrame) -> "pd.Series[bool]":
     return (largest <= ZERO) & pd.Series(plain, index=levels.index)
 
 
-def largest_share(level: "pd.Series[Any] | dict[str, float]") -> float:
+def largest_share(level: "pd.Series[Any] | dict[Any, Any]") -> float:
     """The share of the encoder's weights that a curve's gates can remove at most."""
     total = level["encoder_weights"]
     return float(level["gated_weights"] / total) if total else float("nan")
@@ -154,17 +154,17 @@ def missing_levels(levels: pd.DataFrame) -> dict[int, dict[float, str]]:
     Only targets in encoder weights are compared, and only curves with gates.
     """
     counted = levels[(levels["target_unit"] == "encoder_weights") & (levels["gated_weights"] > 0)]
-    by_curve: dict[int, list[dict[str, float]]] = {}
+    by_curve: dict[int, list[dict[Any, Any]]] = {}
     for level in counted[[*_COUNTED]].sort_values("curve", kind="stable").to_dict("records"):
         by_curve.setdefault(int(level["curve"]), []).append(level)
     asked = sorted({round(float(target), 4) for target in counted["target"].dropna()})
     gaps: dict[int, dict[float, str]] = {}
-    for curve, own in by_curve.items():
-        at_most = largest_share(own[0])
-        reached = {round(level["target"], 4) for level in own}
+    for curve, found_levels in by_curve.items():
+        at_most = largest_share(found_levels[0])
+        reached = {round(level["target"], 4) for level in found_levels}
         found = {target: "not trained" for target in asked if target not in reached}
         found |= {t: f"out of reach, at most {at_most:.0%}" for t in asked if t > at_most + REACHED}
-        for level in own:
+        for level in found_levels:
             target, got = level["target"], level["folded_encoder_fraction"]
             if got < target - REACHED:
                 found[round(target, 4)] = f"asked {target:.0%}, reached {got:.0%}"
