@@ -23,9 +23,12 @@ def run_label(row: Mapping[Any, Any] | Any) -> str:
     return f"{curve_label(row)}, {removed}, seed {row['seed']}"
 
 
-def gated_rows(rows: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Runs of a task that have gates, one row each, in the order of a list to choose from."""
-    own = rows[(rows["task"] == task) & (rows["gates_total"] > 0) & rows["has_gates"]]
+def gated_rows(rows: pd.DataFrame, task: str, *, having: str = "has_gates") -> pd.DataFrame:
+    """Runs of a task that have gates, one row each, in the order of a list to choose from.
+
+    having: the column that says what they must keep; "has_adapter" for a model to compute with.
+    """
+    own = rows[(rows["task"] == task) & (rows["gates_total"] > 0) & rows[having]]
     own = own.assign(
         _method=[place_of(m) for m in own["method"]],
         _plain=own["variant"] != "",

@@ -164,7 +164,7 @@ def _dense_note(dense: str | None) -> str:
 
 
 def _pick_run(rows: pd.DataFrame, task: str) -> str | None:
-    gated = gate_words.gated_rows(rows, task)
+    gated = gate_words.gated_rows(rows, task, having="has_adapter")
     if gated.empty:
         st.info(
             f"No run of {parts.plain(parts.task_title(task))} keeps a model to compute with. "

@@ -38,19 +38,25 @@ def print_run(run: StoredRun) -> None:
     for name, text in ladder_texts(measured.ladder).items():
         ladder.add_row(RUNGS[name].label, text)
     console.print(ladder)
-    for line in (*_measured_lines(run, measured), *_cost_lines(record), _config_line(run.config)):
+    for line in (*_run_lines(run, measured), *_cost_lines(record), _config_line(run.config)):
         console.print(Text(line), soft_wrap=True)
+
+
+def _run_lines(run: StoredRun, measured: MeasuredLadder) -> list[str]:
+    left_out = run.record.left_out
+    again = [] if left_out is None else [f"Shipped without its weights. Again: {left_out.remake}"]
+    return _measured_lines(run, measured) + again
 
 
 def _measured_lines(run: StoredRun, measured: MeasuredLadder) -> list[str]:
     """What the measured rungs belong to, or the command that measures them."""
     if measured.problem is not None:
         return [measured.problem]
-    if measured.ladder.file_bytes is None and run.adapter:
+    if measured.ladder.file_bytes is None and run.has_adapter:
         return [f"Not folded yet: finegates prune {run.run_id}"]
     cell = measured.latency
     if cell is None:
-        return [f"Not timed yet: finegates bench {run.run_id}"] if run.adapter else []
+        return [f"Not timed yet: finegates bench {run.run_id}"] if run.has_adapter else []
     times, setting = cell.speedup, cell.setting
     return [
         f"Latency of {setting.batch} x {setting.tokens} tokens, {setting.threads} thread on "

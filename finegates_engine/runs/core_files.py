@@ -3,16 +3,13 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import safetensors.numpy
-from numpy.typing import NDArray
 
-from finegates_engine.results import RECORD, RunRecord, RunResult, StoredFile
-from finegates_engine.runs.packing import pack
+from finegates_engine.results import RECORD, GateHistory, RunRecord, RunResult, StoredFile
+from finegates_engine.runs.packing import Arrays, pack
 
 MIB = 2**20
 
@@ -35,20 +32,28 @@ STEPS, FRAMES = "steps", "frames."
 
 def encode(result: RunResult) -> dict[str, bytes]:
     """File name to content of a run's core, run.json last."""
-    files = {
-        "history.parquet": table_bytes(result.history),
-        "predictions.parquet": table_bytes(result.predictions),
-    }
-    if result.adapter:
-        files[ADAPTER] = array_bytes(result.adapter)
-    if (frames := result.gate_history) is not None:
-        named = {FRAMES + name: values for name, values in frames.values.items()}
-        files[GATE_HISTORY] = array_bytes(named | {STEPS: frames.steps})
+    files = core_content(result.history, result.predictions, result.adapter, result.gate_history)
     for name, data in files.items():
         if len(data) > CORE_FILES[name]:
             raise ValueError(f"{name} has {len(data):,} bytes, at most {CORE_FILES[name]:,}")
     record = result.record({name: describe(data) for name, data in files.items()})
     return files | {"run.json": record_bytes(record)}
+
+
+def core_content(
+    history: pd.DataFrame, predictions: pd.DataFrame, adapter: Arrays, frames: GateHistory | None
+) -> dict[str, bytes]:
+    """File name to content of all core files but run.json."""
+    files = {
+        "history.parquet": table_bytes(history),
+        "predictions.parquet": table_bytes(predictions),
+    }
+    if adapter:
+        files[ADAPTER] = array_bytes(adapter)
+    if frames is not None:
+        named = {FRAMES + name: values for name, values in frames.values.items()}
+        files[GATE_HISTORY] = array_bytes(named | {STEPS: frames.steps})
+    return files
 
 
 def record_bytes(record: RunRecord) -> bytes:
@@ -71,7 +76,7 @@ def table_bytes(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def array_bytes(arrays: Arrays) -> bytes:
     """Named arrays as safetensors, packed without loss."""
     # order="C" because the writer takes the memory as it lies.
     packed = {name: np.asarray(values, order="C") for name, values in pack(arrays).items()}

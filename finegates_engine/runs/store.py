@@ -67,6 +67,17 @@ class RunStore:
             return False
         return self._saved(name, task, encode(result))
 
+    def put(self, record: RunRecord, files: dict[str, bytes]) -> None:
+        """Write a copy of another store's run, complete or not at all; one that is here gives way.
+
+        files: name to content of its core, run.json among them. Raises UserError where the store
+        cannot be written.
+        """
+        name = checked(record.run_id)
+        if (before := self._folder(name)) is not None:
+            self._set_aside(before, "replaced")
+        self._saved(name, record.config.task.name, files)
+
     def _saved(self, name: str, task: str, files: dict[str, bytes]) -> bool:
         try:
             return self._publish(name, self.root / task / name, files)

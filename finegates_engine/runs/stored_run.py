@@ -144,6 +144,11 @@ class StoredRun:
         return self._checked(ADAPTER, self._arrays, check_adapter)
 
     @property
+    def has_adapter(self) -> bool:
+        """Whether what was trained is here."""
+        return ADAPTER in self.record.files
+
+    @property
     def is_light(self) -> bool:
         """Whether it was shipped without its weights: gates, scores and tables are there."""
         return self.record.left_out is not None

@@ -2,10 +2,14 @@
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from finegates_engine.config import RunConfig, to_json
 from finegates_engine.sweep.options import config_options
+
+REMADE = "remade"
+"""Store for runs that are trained again."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -13,7 +17,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 def sweep_command(config: RunConfig) -> str:
     """The command that trains this run again, where the folders of this machine are left out.
 
-    DIR stands for the folder of the rows, BACKBONE for a local backbone.
+    DIR stands for the folder in which the rows lie, BACKBONE for a local backbone.
     """
     ours, default = to_json(config), to_json(RunConfig())
     words = ["finegates", "sweep"]
@@ -21,7 +25,7 @@ def sweep_command(config: RunConfig) -> str:
         part, name = option.place
         value, usual = (values[part][name] if part else values[name] for values in (ours, default))
         if option.place == ("task", "data"):
-            value = None if value is None else "DIR"
+            value = None if value is None else f"DIR/{Path(value).name}"
         if option.place == ("model", "backbone") and not _HUB_ID.fullmatch(value):
             value = "BACKBONE"
         if value != usual:
@@ -30,6 +34,11 @@ def sweep_command(config: RunConfig) -> str:
     words += ["--targets", levels, "--seeds", str(config.seed)]
     words += ["--strategy", "path"] if config.path else []
     return shlex.join(words)
+
+
+def remake_command(config: RunConfig) -> str:
+    """The same in a store of its own, for a run that a store has without its weights."""
+    return f"{sweep_command(config)} --store {REMADE}"
 
 
 def _option(name: str, value: Any) -> list[str]:

@@ -17,6 +17,7 @@ from finegates_engine.identity import run_id
 from finegates_engine.method_table import spec_of, without_defaults
 from finegates_engine.runs.store import RunStore
 from finegates_engine.sweep import ranks
+from finegates_engine.sweep.command import REMADE
 
 Strategy = Literal["independent", "path"]
 STRATEGIES = ("independent", "path")
@@ -154,9 +155,23 @@ def prepare_sweep(
     )
     store.check_writable()
     missing = [job for job in jobs if not store.exists(job.run_id)]
+    _check_starts(missing, store)
     if missing:
         _check_model(max((job.config for job in missing), key=_target), data, folder)
     return PreparedSweep(jobs, data)
+
+
+def _check_starts(missing: Iterable[Job], store: RunStore) -> None:
+    """Raises UserError where a cell begins with a run that is there without its weights."""
+    for job in missing:
+        if job.after is not None and store.exists(job.after):
+            before = store.load(job.after)
+            if before.is_light:
+                raise UserError(
+                    f"Run {job.run_id!r} starts from run {before.run_id!r}, which the store "
+                    f"{str(store.root)!r} has without its weights. Sweep into another store, such "
+                    f"as --store {REMADE}, where both are trained."
+                )
 
 
 def _checked_targets(targets: Iterable[float]) -> tuple[float, ...]:

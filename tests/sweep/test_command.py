@@ -51,7 +51,7 @@ def test_folders_of_this_machine_are_left_out() -> None:
     )
     command = sweep_command(config)
     assert "/home" not in command
-    assert "--data DIR" in command
+    assert "--data DIR/rows" in command
     assert "--backbone BACKBONE" in command
     assert "--method-options rank=4.0" in command
     assert "--text-fields 'a b,c'" in command

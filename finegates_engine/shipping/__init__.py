@@ -1,0 +1,1 @@
+"""Finished runs that go with a project: copies, whole or light, and what remakes them."""
