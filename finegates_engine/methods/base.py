@@ -63,7 +63,7 @@ class Method:
         """Called after each step of the optimiser, before gradients are cleared."""
 
     def end(self, model: TextClassifier) -> None:
-        """Called after the last step."""
+        """Called after the last step, perhaps more than once."""
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the trained values."""

@@ -48,10 +48,6 @@ class MethodSchedule(TrainerCallback):
         """Lets the method act on what the optimiser has done; gradients are still there."""
         self.trainer.method.end_step(self.trainer)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:
-        """Lets the method end."""
-        self.trainer.method.end(self.trainer.classifier)
-
     def _moment(self, state: Any, step: int) -> Moment:
         return self.trainer.method.moment(step / state.max_steps, start=self.start)
 

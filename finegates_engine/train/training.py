@@ -106,8 +106,16 @@ def fit(
     _prepare(model, method, rows, warm_start)
     headline = next(iter(data.validation))
 
-    def evaluate() -> dict[str, float]:
-        logits = predict(model, splits[headline], pad_id)
+    final: dict[str, Logits] = {}
+
+    def finish() -> None:
+        _complete(trainer)
+        final.update({name: predict(model, splits[name], pad_id) for name in data.validation})
+
+    def evaluate(last: bool) -> dict[str, float]:
+        if last:
+            finish()
+        logits = final[headline] if last else predict(model, splits[headline], pad_id)
         return task_metrics(data, logits, data.validation[headline].labels)
 
     def teacher() -> Tensor:
@@ -127,13 +135,14 @@ def fit(
         data_collator=lambda rows: collate(rows, pad_id, max_tokens=config.task.max_tokens),
     )
     seconds = _run(trainer, scratch)
-    logits = {name: predict(model, splits[name], pad_id) for name in data.validation}
+    if not final:
+        finish()
     return Trained(
         model=model,
         method=method,
         shape=shape,
-        logits=logits,
-        metrics={n: task_metrics(data, logits[n], s.labels) for n, s in data.validation.items()},
+        logits=final,
+        metrics={n: task_metrics(data, final[n], s.labels) for n, s in data.validation.items()},
         log=trainer.state.log_history,
         frames=trainer.frames,
         seconds=seconds,
@@ -146,15 +155,18 @@ def _run(trainer: "GateTrainer", scratch: Path) -> float:
     from finegates_engine.train.trainer import newest_checkpoint
 
     begun = time.monotonic()
-    if trainer.method.spec.starts_trained:
-        trainer.method.end(trainer.classifier)
-        return time.monotonic() - begun
-    checkpoint = newest_checkpoint(scratch)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # final scores: fp32
+    if not trainer.method.spec.starts_trained:
+        checkpoint = newest_checkpoint(scratch)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return time.monotonic() - begun
+
+
+def _complete(trainer: "GateTrainer") -> None:
+    """The trained model as it is stored: gates final, values rounded, scores in fp32."""
+    trainer.method.end(trainer.classifier)
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if trainer.classifier.gates is not None:
         round_trained(trainer.classifier)
-    return time.monotonic() - begun
 
 
 def _prepare(

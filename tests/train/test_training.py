@@ -271,3 +271,20 @@ def test_tensorboard_gets_the_curves(run: Any, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     run(config(train={"epochs": 1}), report_to=("tensorboard",))
     assert list((tmp_path / "scratch").rglob("events.out.tfevents.*"))
+
+
+def test_the_last_evaluation_is_the_runs_score_and_is_made_once(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    real = train_module.predict
+
+    def counted(*args: Any) -> Any:
+        calls.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(train_module, "predict", counted)
+    trained = run(config(train={"epochs": 2}))
+    scores = [row["score"] for row in trained.log if "score" in row]
+    assert len(calls) == len(scores) == 2
+    assert scores[-1] == next(iter(trained.metrics["validation"].values()))
