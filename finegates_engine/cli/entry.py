@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from finegates_engine.cli.commands import bench, explain, prune
-from finegates_engine.cli.ship import ship
+from finegates_engine.cli.ship import report, ship
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
 from finegates_engine.errors import UserError
 from finegates_engine.sweep import ranks
@@ -211,7 +211,7 @@ def show(
         print_run(found)
 
 
-for command in (prune, bench, explain, ship):
+for command in (prune, bench, explain, ship, report):
     app.command()(_said_plainly(command))
 
 

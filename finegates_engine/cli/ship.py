@@ -65,3 +65,17 @@ def _seeds(text: str | None) -> set[int] | None:
         raise UserError(
             f"--weights-of-seed must be seeds with commas between them, or none, got {text!r}."
         ) from None
+
+
+def report(
+    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
+        "cached_runs"
+    ),
+    out: Annotated[Path, typer.Option("--out", help="Folder of the pages.")] = Path("docs/results"),
+) -> None:
+    """Write what a store's runs say: a page a task with intervals, and a picture of all."""
+    from finegates_engine.report.folder import write_report
+    from finegates_engine.runs.store import RunStore
+
+    for path in write_report(RunStore(store), out):
+        typer.echo(path)

@@ -1,0 +1,1 @@
+"""What a store's runs say, as pages and pictures that are committed."""

@@ -1,0 +1,175 @@
+"""Levels of every curve of a task with their intervals, and what follows from them. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finegates_engine.analysis.answers import answers_of
+from finegates_engine.analysis.intervals import Interval
+from finegates_engine.analysis.level_draws import (
+    LevelScores,
+    difference_interval,
+    level_interval,
+    level_scores,
+)
+from finegates_engine.analysis.tradeoff import ZERO, curve_levels, is_baseline
+from finegates_engine.analysis.variants import curve_rows
+from finegates_engine.errors import UserError
+from finegates_engine.method_table import METHODS
+from finegates_engine.metrics import METRICS
+from finegates_engine.runs.store import RunStore
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a curve."""
+
+    removed: float
+    """Share of the encoder's weights that leave, the mean over its seeds."""
+
+    interval: Interval
+    trained: float
+    """Trained parameters."""
+
+    scores: LevelScores
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Levels that differ in target and seed alone, fewest removed first."""
+
+    label: str
+    method: str
+    strategy: str
+    variant: str
+    backbone: str
+    is_point: bool
+    """Of a method that removes nothing."""
+
+    levels: tuple[Level, ...]
+
+    @property
+    def is_control(self) -> bool:
+        """Gates that no training chose."""
+        return self.method in METHODS and METHODS[self.method].source == "control"
+
+
+@dataclass(frozen=True)
+class TaskResults:
+    """All curves of one task, metric and evaluation split."""
+
+    task: str
+    metric: str
+    split: str
+    rows: int
+    """Evaluation rows."""
+
+    train_rows: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Where a curve has lost one point against its own level with nothing removed."""
+
+    share: float | None
+    """Share of the encoder's weights, on the line between two levels. None: nowhere measured."""
+
+    last: float
+    """The largest share measured."""
+
+
+def results_of(store: RunStore) -> list[TaskResults]:
+    """Results of each task of a store, by task."""
+    frame = store.frame()
+    if frame.empty:
+        return []
+    levels = curve_levels(curve_rows(frame))
+    levels["baseline"] = is_baseline(levels)
+    keys = ["task", "metric", "split"]
+    return [_task(store, own) for _, own in levels.groupby(keys, sort=True)]
+
+
+def fall_of_one_point(curve: Curve, metric: str) -> Fall | None:
+    """Where the mean score is first a point below that with nothing removed; None without one."""
+    first = curve.levels[0]
+    if first.removed > ZERO or len(curve.levels) < 2:
+        return None
+    spec, sign = METRICS[metric], 1.0 if METRICS[metric].better == "higher" else -1.0
+    before, drop_before = first, 0.0
+    for level in curve.levels[1:]:
+        drop = sign * (first.interval.mean - level.interval.mean)
+        if drop >= spec.point:
+            part = (spec.point - drop_before) / (drop - drop_before)
+            share = before.removed + part * (level.removed - before.removed)
+            return Fall(share, curve.levels[-1].removed)
+        before, drop_before = level, drop
+    return Fall(None, curve.levels[-1].removed)
+
+
+def paired(a: Curve, b: Curve) -> list[tuple[float, Interval]]:
+    """(share removed, score of `a` less that of `b`) at levels that both have."""
+    found = []
+    for one in a.levels:
+        near = [other for other in b.levels if abs(other.removed - one.removed) <= 0.005]
+        if near and near[0].scores.rows == one.scores.rows:
+            found.append((one.removed, difference_interval(one.scores, near[0].scores)))
+    return found
+
+
+def _task(store: RunStore, levels: Any) -> TaskResults:
+    first = levels.iloc[0]
+    metric, split = str(first["metric"]), str(first["split"])
+    answers, count = {}, 0
+    for runs in levels["run_ids"]:
+        tables = [store.load(name).predictions for name in runs]
+        tables = [table[table["split"] == split] for table in tables]
+        answers[runs] = [answers_of(table) for table in tables]
+        count = len(tables[0])
+    scored = level_scores(metric, answers)
+    parts = [own for _, own in levels.groupby("curve", sort=True)]
+    on_curves = {runs for own in parts if len(own) > 1 for runs in own["run_ids"]}
+    curves = [
+        _curve(own, scored)
+        for own in parts
+        if len(own) > 1 or own["run_ids"].iloc[0] not in on_curves  # where a path begins
+    ]
+    config = store.load(first["run_ids"][0]).config.task
+    return TaskResults(
+        task=str(first["task"]),
+        metric=metric,
+        split=split,
+        rows=count,
+        train_rows="all" if config.max_train_samples is None else f"{config.max_train_samples:,}",
+        curves=tuple(sorted(curves, key=_order)),
+    )
+
+
+def _curve(rows: Any, scored: dict[Any, LevelScores | str]) -> Curve:
+    levels = []
+    for row in rows.to_dict("records"):
+        scores = scored[row["run_ids"]]
+        if isinstance(scores, str):
+            raise UserError(f"Runs {', '.join(row['run_ids'])} have no score together: {scores}.")
+        removed = float(row["folded_encoder_fraction"])
+        interval = level_interval(scores)
+        levels.append(Level(removed, interval, float(row["trained_parameters"]), scores))
+    first = rows.iloc[0]
+    method, strategy, variant = (str(first[name]) for name in ("method", "strategy", "variant"))
+    words: Sequence[str] = [METHODS[method].label if method in METHODS else method]
+    words = [*words, *(["path"] if strategy == "path" else []), *([variant] if variant else [])]
+    return Curve(
+        label=", ".join(words),
+        method=method,
+        strategy=strategy,
+        variant=variant,
+        backbone=str(first["backbone"]).rsplit("/", 1)[-1],
+        is_point=bool(first["baseline"]),
+        levels=tuple(levels),
+    )
+
+
+def _order(curve: Curve) -> tuple[bool, bool, bool, bool, str]:
+    """FineGates first, its path before the rest; then rivals, controls and points."""
+    ours = curve.method == "finegates" and not curve.variant
+    return (not ours, curve.is_point, curve.is_control, curve.strategy != "path", curve.label)
