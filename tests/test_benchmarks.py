@@ -20,6 +20,7 @@ FIGURES = {
         "",
         {"first_curve_s_1000_runs", "rerun_s_1000_runs", "index_s_10000_runs"},
     ),
+    "half.py": ("", {"logit_change", "probability_change", "labels_changed", "rows"}),
     "inference.py": (
         "",
         {
