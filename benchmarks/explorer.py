@@ -26,9 +26,9 @@ import pandas as pd
 from store import make_run
 
 from finegates_engine.analysis.variants import curve_rows
+from finegates_engine.runs.core_files import encode
 from finegates_engine.runs.index import INDEX_NAME
 from finegates_engine.runs.store import RunStore
-from finegates_engine.runs.stored_run import encode
 
 APP = Path(__file__).parents[1] / "explorer" / "app.py"
 ROWS = 872

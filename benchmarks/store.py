@@ -22,9 +22,9 @@ from finegates_engine.environment import collect_environment
 from finegates_engine.identity import run_id
 from finegates_engine.ladder import EncoderShape, count_ladder
 from finegates_engine.results import Costs, Identity, RunResult
+from finegates_engine.runs.core_files import encode
 from finegates_engine.runs.index import INDEX_NAME
 from finegates_engine.runs.store import RunStore
-from finegates_engine.runs.stored_run import encode
 
 RUNS = 10_000
 TARGETS = 50

@@ -11,7 +11,7 @@ from explorer import loaders, parts, selection, sweep_process, sweep_request
 from explorer.glossary import explain
 from explorer.numbers import plural
 from explorer.sweep_request import SweepRequest
-from finegates_engine.cli.entry import DEMO, DEMO_TARGETS
+from finegates_engine.cli.sweep import DEMO, DEMO_TARGETS
 from finegates_engine.config import ModelConfig
 from finegates_engine.errors import UserError
 from finegates_engine.method_table import METHODS

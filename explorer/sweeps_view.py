@@ -17,7 +17,7 @@ from explorer.sweep_request import form_words
 from explorer.theme import method_style
 from finegates_engine.errors import UserError
 from finegates_engine.sweep.state import CellState, SweepState
-from finegates_engine.text.format import metric_label, score_text, seconds_text
+from finegates_engine.text.format import metric_label, score_text, seconds_text, times_text
 
 REFRESH_S = 1.5
 SHOWN = 4
@@ -188,9 +188,11 @@ def _cell_words(cell: CellState, *, live: bool) -> str:
         return "already in the store" if cell.cached else f"done{took}"
     if cell.state == "running" and live:
         left = "" if cell.seconds_left is None else f"{seconds_text(cell.seconds_left)} left"
-        return ", ".join(filter(None, [steps or "starting", left, cell.note]))
+        again = f"begun again {times_text(cell.retries)}" if cell.retries else ""
+        return ", ".join(filter(None, [steps or "starting", left, cell.worker, again, cell.note]))
     if cell.state in ("running", "planned"):
-        return f"stopped at {steps}" if steps and not live else "planned"
+        waits = f"planned: {cell.note}" if cell.note else "planned"
+        return f"stopped at {steps}" if steps and not live else waits
     return f"{cell.state}: {cell.note}" if cell.note else cell.state
 
 

@@ -64,7 +64,7 @@ def collect_environment(*, accelerator: str | None = None) -> Environment:
         versions=versions,
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_model(),
-        cores=_cores(),
+        cores=cores(),
         accelerator=accelerator,
         commit=commit,
         dirty=dirty,
@@ -78,7 +78,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Logical cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

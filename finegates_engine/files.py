@@ -32,7 +32,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes | memoryview) -> None:
     """Write a new file and wait until it is on the disk. Raises OSError, also where it exists."""
     with open(path, "xb") as file:
         file.write(data)

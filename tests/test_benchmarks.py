@@ -32,6 +32,8 @@ FIGURES = {
         },
     ),
     "store.py": ("", {"listing_10000_runs_s"}),
+    "driver.py": ("", {"ms_per_message", "ms_per_cell", "state_bytes", "listing_s"}),
+    "workers.py": ("", {"time_vs_serial", "cpu_vs_serial", "free_cores", "same_bits"}),
     "training.py": ("", {"time_vs_lora", "memory_vs_lora", "time_vs_full"}),
 }
 

@@ -4,56 +4,39 @@ import contextlib
 import functools
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from finegates_engine.cli.commands import bench, explain, prune
+from finegates_engine.cli.executors import (
+    AddressOption,
+    Execution,
+    ExecutorOption,
+    GpusOption,
+    ScratchOption,
+    WorkersOption,
+)
 from finegates_engine.cli.ship import report, ship
-from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
+from finegates_engine.cli.sweep import (
+    BAD_INPUT,
+    DEMO,
+    DEMO_TARGETS,
+    FAILED,
+    SweepPlan,
+    carry_out,
+)
 from finegates_engine.errors import UserError
-from finegates_engine.sweep import ranks
 from finegates_engine.sweep.options import apply_options, with_config_options
 from finegates_engine.sweep.presets import preset
 
 DEFAULT_STORE = Path("cached_runs")
 DEFAULT_TARGETS = "0,0.1,0.2,0.3,0.4,0.5,0.6"
-
-DEMO = RunConfig(
-    task=TaskConfig(name="agreement", max_train_samples=1500),
-    gates=GateConfig(target=0.0),
-    train=TrainConfig(
-        epochs=2.0,
-        path_epochs=2.0,
-        batch_size=8,
-        bias_lr=5e-4,
-        low_rank_lr=7e-4,
-        head_lr=2e-3,
-        dropout=False,
-    ),
-)
-"""The sweep of `finegates demo`: some minutes on two cores, no download."""
-
-DEMO_TARGETS = (0.0, 0.3, 0.5)
-
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit codes: a cell failed; the input is wrong; stopped by the user."""
-
-
-class SweepPlan(NamedTuple):
-    """What a sweep command was asked for."""
-
-    base: RunConfig
-    targets: tuple[float, ...]
-    seeds: tuple[int, ...]
-    strategy: str
-
 
 app = typer.Typer(
     help="Learn which rows and columns of a frozen Transformer to keep, and see what that buys.",
@@ -124,6 +107,11 @@ def sweep(
     report_to: Annotated[
         str, typer.Option(help="Trackers, with commas: tensorboard, wandb, mlflow.")
     ] = "",
+    workers: WorkersOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
+    cell_gpus: GpusOption = None,
+    scratch: ScratchOption = None,
     quiet: QuietOption = False,
     given: dict[tuple[str, str], Any],
 ) -> None:
@@ -137,14 +125,21 @@ def sweep(
             _numbers("0" if seeds is None else seeds, int, "--seeds"),
             strategy or "independent",
         )
-    _sweep(plan, store=store, quiet=quiet, retry_failed=retry_failed, report_to=trackers)
+    carry_out(
+        plan,
+        store=store,
+        quiet=quiet,
+        retry_failed=retry_failed,
+        report_to=trackers,
+        execution=Execution(executor, workers, address, cell_gpus, scratch),
+    )
 
 
 @app.command()
 @_said_plainly
 def demo(store: StoreOption = DEFAULT_STORE, quiet: QuietOption = False) -> None:
     """A small sweep to begin with: half of an encoder removed step by step, in a few minutes."""
-    _sweep(SweepPlan(DEMO, DEMO_TARGETS, (0,), "path"), store=store, quiet=quiet)
+    carry_out(SweepPlan(DEMO, DEMO_TARGETS, (0,), "path"), store=store, quiet=quiet)
 
 
 @app.command()
@@ -234,52 +229,6 @@ def tasks() -> None:
     from finegates_engine.cli.tables import print_tasks
 
     print_tasks()
-
-
-def _sweep(
-    plan: SweepPlan,
-    *,
-    store: Path,
-    quiet: bool,
-    retry_failed: bool = False,
-    report_to: tuple[str, ...] = (),
-) -> None:
-    from finegates_engine.cli.progress import progress_display
-    from finegates_engine.cli.tables import print_sweep_result
-    from finegates_engine.runs.store import RunStore
-    from finegates_engine.sweep.runner import Strategy, run_sweep
-
-    try:
-        silent = quiet or ranks.is_follower()
-        with _stopped_by_sigterm(), progress_display(quiet=silent) as on_state:
-            state = run_sweep(
-                plan.base,
-                plan.targets,
-                plan.seeds,
-                store=RunStore(store),
-                strategy=cast(Strategy, plan.strategy),
-                retry_failed=retry_failed,
-                report_to=report_to,
-                on_state=on_state,
-            )
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. What is trained is kept: the same command goes on.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    if ranks.is_follower():
-        return
-    print_sweep_result(state, RunStore(store))
-    if state.count("failed") or state.count("skipped"):
-        raise typer.Exit(FAILED)
-
-
-@contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Treat a request to end, as a batch system sends it, like Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _numbers(text: str, kind: type[Any], option: str) -> tuple[Any, ...]:

@@ -9,10 +9,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from finegates_engine.sweep.state import CellState, SweepState
-from finegates_engine.text.format import metric_label, seconds_text
+from finegates_engine.text.format import metric_label, seconds_text, times_text
 
 LINE_SECONDS = 30.0
 """Time between two plain lines on the progress of one cell."""
+
+SHOWN_BARS = 16
+"""Cells whose steps have a bar, if more are trained at a time."""
 
 OnState = Callable[[SweepState], None]
 
@@ -45,12 +48,15 @@ class PlainLines:
             self._say(plan_line(state))
             return
         total = len(state.cells)
+        due, alone = time.monotonic() - self._said > LINE_SECONDS, len(state.running) == 1
         for number, cell in enumerate(state.cells, start=1):
             before = self._seen[cell.run_id]
-            due = cell.state == "running" and time.monotonic() - self._said > LINE_SECONDS
-            if cell.state != before.state or cell.note != before.note or due:
+            moved = due and alone and cell.state == "running"
+            if cell.state != before.state or cell.note != before.note or moved:
                 self._seen[cell.run_id] = cell
                 self._say(f"[{number}/{total}] {cell.run_id}: {cell_text(cell, state)}")
+        if due and len(state.running) > 1:
+            self._say(running_line(state))
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
@@ -58,7 +64,7 @@ class PlainLines:
 
 
 class _Bars:
-    """One bar over the cells, and one over the steps of the current cell."""
+    """One bar over the cells, and one over the steps of each cell that is being trained."""
 
     def __init__(self, console: Console) -> None:
         self.bars = Progress(
@@ -70,7 +76,7 @@ class _Bars:
             transient=True,
         )
         self.cells: TaskID = self.bars.add_task("Loading task and backbone", total=None, text="")
-        self.steps: TaskID | None = None
+        self.steps: dict[str, TaskID] = {}
         self._seen: dict[str, str] = {}
 
     def __enter__(self) -> "_Bars":
@@ -99,21 +105,19 @@ class _Bars:
             self._seen[cell.run_id] = cell.state
 
     def _update_steps(self, state: SweepState) -> None:
-        cell = state.current
-        if cell is None:
-            if self.steps is not None:
-                self.bars.remove_task(self.steps)
-                self.steps = None
-            return
-        if self.steps is None:
-            self.steps = self.bars.add_task("", total=None, text="")
-        self.bars.update(
-            self.steps,
-            description=f"target {cell.target:g}, seed {cell.seed}",
-            total=cell.steps,
-            completed=cell.step,
-            text=cell_text(cell, state),
-        )
+        running = {cell.run_id: cell for cell in state.running[:SHOWN_BARS]}
+        for name in [name for name in self.steps if name not in running]:
+            self.bars.remove_task(self.steps.pop(name))
+        for name, cell in running.items():
+            if name not in self.steps:
+                self.steps[name] = self.bars.add_task("", total=None, text="")
+            self.bars.update(
+                self.steps[name],
+                description=f"target {cell.target:g}, seed {cell.seed}",
+                total=cell.steps,
+                completed=cell.step,
+                text=cell_text(cell, state),
+            )
 
 
 def plan_line(state: SweepState) -> str:
@@ -127,13 +131,21 @@ def plan_line(state: SweepState) -> str:
     return ", ".join(parts) + "."
 
 
+def running_line(state: SweepState) -> str:
+    """One sentence on a sweep that trains several cells at a time."""
+    counts = ", ".join(f"{state.count(kind)} {kind}" for kind in ("done", "running", "planned"))
+    left = "" if state.seconds_left is None else f", about {seconds_text(state.seconds_left)} left"
+    return f"{state.task}: {counts}{left}."
+
+
 def cell_text(cell: CellState, state: SweepState) -> str:
     """What can be said of a cell, in a few words."""
     score = "" if cell.score is None else f"{metric_label(state.metric)} {cell.score:.3f}"
     if cell.state == "running":
         steps = f"step {cell.step} of {cell.steps}" if cell.steps else "starting"
         left = "" if cell.seconds_left is None else f"{seconds_text(cell.seconds_left)} left"
-        return ", ".join(part for part in (steps, score, left) if part)
+        again = f"begun again {times_text(cell.retries)}" if cell.retries else ""
+        return ", ".join(part for part in (steps, score, left, cell.worker, again) if part)
     if cell.state == "done":
         if cell.cached:
             return ", ".join(part for part in ("already in the store", score) if part)

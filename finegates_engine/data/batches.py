@@ -4,9 +4,10 @@ torch is imported when a batch becomes tensors, not before.
 """
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +23,53 @@ PAD_MULTIPLE = 8
 _MEGA_BATCHES = 50  # as in Hugging Face's LengthGroupedSampler
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of whole numbers, each of its own length, in two flat arrays.
+
+    A tenth of the memory of lists, and what processes of one machine can share.
+    """
+
+    values: npt.NDArray[np.int32]
+    """All rows, one after the other."""
+
+    ends: npt.NDArray[np.int64]
+    """(rows,): where each row ends in `values`."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
+        """From one sequence a row."""
+        values = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int32)
+        return cls(values, np.cumsum([len(row) for row in rows], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> list[int]:
+        """One row; negative indices count from the end. Raises IndexError."""
+        end = self.ends[row]
+        start = self.ends[row - 1] if row % len(self.ends) else 0
+        values: list[int] = self.values[start:end].tolist()
+        return values
+
+    @property
+    def lengths(self) -> list[int]:
+        """Numbers in each row."""
+        lengths: list[int] = np.diff(self.ends, prepend=0).tolist()
+        return lengths
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class TokenizedSplit:
     """Tokenised rows. Has length and items, so that a DataLoader or Trainer takes it as it is."""
 
-    input_ids: list[list[int]]
+    input_ids: Ragged
     """Token ids of each row, special tokens included, not padded."""
 
     labels: npt.NDArray[Any]
     """(rows,), int64 classes or float32 values."""
 
-    token_type_ids: list[list[int]] | None = None
+    token_type_ids: Ragged | None = None
     """0 for the first text and 1 for the second, where the tokenizer tells them apart."""
 
     def __len__(self) -> int:
@@ -52,7 +89,7 @@ class TokenizedSplit:
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row."""
-        return [len(ids) for ids in self.input_ids]
+        return self.input_ids.lengths
 
 
 def tokenize_rows(
@@ -71,7 +108,10 @@ def tokenize_rows(
     encoded = tokenizer(
         *columns, truncation=True, max_length=max_tokens, padding=False, return_attention_mask=False
     )
-    return TokenizedSplit(encoded["input_ids"], labels, encoded.get("token_type_ids"))
+    types = encoded.get("token_type_ids")
+    return TokenizedSplit(
+        Ragged.of(encoded["input_ids"]), labels, None if types is None else Ragged.of(types)
+    )
 
 
 def bucketed_batches(

@@ -3,11 +3,15 @@
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import safetensors.numpy
+from pydantic import ValidationError
 
+from finegates_engine.config import explain
+from finegates_engine.files import Damaged
 from finegates_engine.results import RECORD, GateHistory, RunRecord, RunResult, StoredFile
 from finegates_engine.runs.packing import Arrays, pack
 
@@ -38,6 +42,23 @@ def encode(result: RunResult) -> dict[str, bytes]:
             raise ValueError(f"{name} has {len(data):,} bytes, at most {CORE_FILES[name]:,}")
     record = result.record({name: describe(data) for name, data in files.items()})
     return files | {"run.json": record_bytes(record)}
+
+
+def decode(files: Mapping[str, bytes]) -> RunRecord:
+    """The record of an encoded run, wherever it comes from, held against its other files.
+
+    Raises Damaged with the reason.
+    """
+    if "run.json" not in files:
+        raise Damaged("run.json is missing")
+    try:
+        record = RECORD.validate_json(files["run.json"], strict=True)
+    except ValidationError as error:
+        raise Damaged(f"run.json has wrong values: {explain(error)}"[:300]) from error
+    for name in sorted({*files, *record.files} - {"run.json"}):
+        if name not in files or record.files.get(name) != describe(files[name]):
+            raise Damaged(f"{name} is not the file that run.json describes")
+    return record
 
 
 def core_content(

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import filelock
@@ -19,14 +20,9 @@ import pandas as pd
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged, inside, sync_folder, write_atomic, write_synced
 from finegates_engine.results import RunRecord, RunResult
-from finegates_engine.runs.core_files import encode
+from finegates_engine.runs.core_files import decode, encode
 from finegates_engine.runs.index import RUN_ID, Damage, list_runs
-from finegates_engine.runs.stored_run import (
-    RECORD_BYTES,
-    StoredRun,
-    json_object,
-    read_record,
-)
+from finegates_engine.runs.stored_run import RECORD_BYTES, StoredRun, json_object, read_record
 
 __all__ = ["Damage", "Damaged", "RunStore", "StoredRun"]
 
@@ -59,13 +55,17 @@ class RunStore:
         never changes, and the first to be saved stays. A damaged one is set aside in
         `.work/damaged`. Raises UserError where the store cannot be written.
         """
-        name = checked(result.run_id)
-        task = result.config.task.name
+        return self.save_files(encode(result))
+
+    def save_files(self, files: Mapping[str, bytes]) -> bool:
+        """Like `save`, of a run that was encoded elsewhere. Raises Damaged if it is not whole."""
+        record = decode(files)
+        name, task = checked(record.run_id), record.config.task.name
         if not name.startswith(f"{task}-"):
             raise UserError(f"Run id {name!r} must begin with its task, {task!r}.")
         if self.exists(name):
             return False
-        return self._saved(name, task, encode(result))
+        return self._saved(name, task, files)
 
     def put(self, record: RunRecord, files: dict[str, bytes]) -> None:
         """Write a copy of another store's run, complete or not at all; one that is here gives way.
@@ -78,7 +78,7 @@ class RunStore:
             self._set_aside(before, "replaced")
         self._saved(name, record.config.task.name, files)
 
-    def _saved(self, name: str, task: str, files: dict[str, bytes]) -> bool:
+    def _saved(self, name: str, task: str, files: Mapping[str, bytes]) -> bool:
         try:
             return self._publish(name, self.root / task / name, files)
         except OSError as error:
@@ -246,7 +246,7 @@ class RunStore:
             raise Damaged("its folder is a link that leads out of the store")
         return read_record(folder, root=self.root)
 
-    def _publish(self, name: str, target: Path, files: dict[str, bytes]) -> bool:
+    def _publish(self, name: str, target: Path, files: Mapping[str, bytes]) -> bool:
         temporary = self._work() / f"saving-{name}-{secrets.token_hex(6)}"
         temporary.mkdir()
         try:

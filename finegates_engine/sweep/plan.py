@@ -12,6 +12,7 @@ from finegates_engine.architectures import architecture_of
 from finegates_engine.backbone import local_folder, weights_hash
 from finegates_engine.config import RunConfig
 from finegates_engine.data.load import TaskData, load_task
+from finegates_engine.data.tokens import TaskTokens, task_tokens
 from finegates_engine.errors import UserError, unknown
 from finegates_engine.identity import run_id
 from finegates_engine.method_table import spec_of, without_defaults
@@ -72,6 +73,9 @@ class PreparedSweep:
     """All cells, in the order in which they are trained; on a path, a seed's levels in a row."""
 
     data: TaskData
+
+    tokens: TaskTokens | None
+    """All rows as token ids. None: every cell is in the store."""
 
 
 def plan_sweep(
@@ -158,7 +162,9 @@ def prepare_sweep(
     _check_starts(missing, store)
     if missing:
         _check_model(max((job.config for job in missing), key=_target), data, folder)
-    return PreparedSweep(jobs, data)
+    elif ranks.count() == 1:  # else another process may see it differently, and train
+        return PreparedSweep(jobs, data, None)
+    return PreparedSweep(jobs, data, task_tokens(data, folder, base.task.max_tokens))
 
 
 def _check_starts(missing: Iterable[Job], store: RunStore) -> None:

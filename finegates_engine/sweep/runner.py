@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from finegates_engine.config import RunConfig
+from finegates_engine.errors import UserError
 from finegates_engine.runs.store import RunStore
 from finegates_engine.sweep import ranks
 from finegates_engine.sweep.plan import (
@@ -45,7 +46,8 @@ def run_sweep(
 
     A cell that was killed goes on from its newest whole checkpoint, one that has failed before is
     left alone unless `retry_failed`, one that another sweep trains is waited for. A cell that
-    fails is recorded, the others go on. `on_state` is told of every change.
+    fails is recorded, the others go on. `on_state` is told of every change. `executor` trains the
+    cells (`workers.worker_processes`, `ray_cluster.ray_cluster`); None: one after the other, here.
 
     Started by `accelerate launch` or torchrun, the processes share each training; the first one
     decides and writes, the others return the state before the sweep.
@@ -53,23 +55,29 @@ def run_sweep(
     Raises UserError for bad input before any training. KeyboardInterrupt goes through: what was
     trained is kept, and the same call goes on from there.
     """
-    from finegates_engine.sweep.jobs import follow, forget_failure, in_process
+    from finegates_engine.sweep.claims import forget_failure
+    from finegates_engine.sweep.jobs import follow, in_process
+    from finegates_engine.sweep.training import Inputs
 
+    _check_ranks(executor)
     prepared = prepare_sweep(
         base, targets, seeds, store=store, strategy=strategy, report_to=report_to
     )
+    inputs = None if prepared.tokens is None else Inputs(prepared.data, prepared.tokens)
     state = _first_state(prepared, store, base, strategy)
     if ranks.is_follower():
-        follow(prepared.jobs, prepared.data)
+        if inputs is not None:
+            follow(prepared.jobs, inputs)
         return state
     if retry_failed:
         for job in prepared.jobs:
             forget_failure(store, job.run_id)
-    chains = _chains([job for job in prepared.jobs if not store.exists(job.run_id)])
+    missing = [job for job in prepared.jobs if not store.exists(job.run_id)]
     with SweepWriter(store.root, state, on_state) as writer:
         for job in prepared.jobs:
             _clear_leftovers(store, job.run_id)
-        (executor or in_process)(chains, prepared.data, writer.update)
+        if inputs is not None:
+            (executor or in_process)(missing, inputs, writer.update)
         ranks.announce(None)
     return writer.state
 
@@ -105,15 +113,12 @@ def _first_cell(job: Job, store: RunStore) -> CellState:
     )
 
 
-def _chains(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Missing cells that start from each other, in order; the others alone."""
-    chains: list[list[Job]] = []
-    for job in jobs:
-        if chains and job.after is not None and any(j.run_id == job.after for j in chains[-1]):
-            chains[-1].append(job)
-        else:
-            chains.append([job])
-    return chains
+def _check_ranks(executor: "Executor | None") -> None:
+    if executor is not None and ranks.count() > 1:
+        raise UserError(
+            "Under `accelerate launch` all processes share one training after the other. Leave "
+            "--workers and --executor out, or start the sweep without a launcher."
+        )
 
 
 def _clear_leftovers(store: RunStore, run_id: str) -> None:

@@ -63,6 +63,12 @@ class CellState:
     seconds_left: float | None = None
     """Estimate, while it is running."""
 
+    worker: str | None = None
+    """Where it is being trained, if in another process: a process id, and on a cluster the node."""
+
+    retries: int = Field(default=0, ge=0)
+    """Times that it began again because its worker was lost."""
+
     note: str | None = None
     """Why it failed, was skipped, or waits."""
 
@@ -112,9 +118,14 @@ class SweepState:
         return sum(cell.state == state for cell in self.cells)
 
     @property
+    def running(self) -> tuple[CellState, ...]:
+        """The cells that are being trained, in the order of the plan."""
+        return tuple(cell for cell in self.cells if cell.state == "running")
+
+    @property
     def current(self) -> CellState | None:
         """The first cell that is being trained."""
-        return next((cell for cell in self.cells if cell.state == "running"), None)
+        return next(iter(self.running), None)
 
 
 class CellUpdate(TypedDict, total=False):
@@ -127,6 +138,8 @@ class CellUpdate(TypedDict, total=False):
     score: float | None
     seconds: float | None
     seconds_left: float | None
+    worker: str | None
+    retries: int
     note: str | None
 
 

@@ -26,6 +26,9 @@ from finegates_engine.sweep.state import (
 WRITE_SECONDS = 1.0
 """Time between two writes where only steps and times have changed."""
 
+SAID_AT_ONCE = ("state", "worker", "retries", "note")
+"""What of a cell is written as soon as it changes."""
+
 KEPT = 100
 """Ended sweeps whose state is kept."""
 
@@ -75,7 +78,9 @@ class SweepWriter:
             state = "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
         note = None if state != "failed" else f"{type(error).__name__}: {error}"
         cells = tuple(
-            dataclasses.replace(cell, state="planned") if cell.state == "running" else cell
+            dataclasses.replace(cell, state="planned", worker=None)
+            if cell.state == "running"
+            else cell
             for cell in self.state.cells
         )
         self.state = dataclasses.replace(
@@ -90,7 +95,7 @@ class SweepWriter:
         index = self._index[run_id]
         cells = list(self.state.cells)
         cell = dataclasses.replace(cells[index], **changes)
-        changed = cell.state != cells[index].state
+        changed = any(getattr(cell, name) != getattr(cells[index], name) for name in SAID_AT_ONCE)
         cells[index] = cell
         self.state = dataclasses.replace(
             self.state, cells=tuple(cells), seconds_left=seconds_left(cells)
@@ -114,22 +119,28 @@ class SweepWriter:
 
 
 def seconds_left(cells: list[CellState]) -> float | None:
-    """Estimate for all cells that are left, from the epochs of those that ran."""
-    spent = epochs = left = 0.0
+    """Estimate for all cells that are left, from the epochs of those that ran.
+
+    As many at a time as are being trained now, and no less than the longest of these.
+    """
+    spent = epochs = 0.0
     open_epochs = 0.0
+    running = []
     for cell in cells:
         if cell.state == "done" and cell.seconds is not None and not cell.cached:
             spent, epochs = spent + cell.seconds, epochs + cell.epochs
         elif cell.state == "running" and cell.seconds_left is not None and cell.steps:
-            left += cell.seconds_left
+            running.append(cell.seconds_left)
             share = 1 - cell.step / cell.steps
             if share > 0:
                 spent, epochs = spent + cell.seconds_left, epochs + share * cell.epochs
         elif cell.state in ("running", "planned"):
             open_epochs += cell.epochs
-    if not open_epochs:
-        return left
-    return left + open_epochs * spent / epochs if epochs else None
+    at_a_time = max(1, sum(cell.state == "running" for cell in cells))
+    if open_epochs and not epochs:
+        return None
+    left = sum(running) + (open_epochs * spent / epochs if open_epochs else 0.0)
+    return max(left / at_a_time, *running) if running else left / at_a_time
 
 
 def _forget_old(folder: Path) -> None:

@@ -55,6 +55,11 @@ def bytes_text(size: float | None) -> str:
     return f"{size:.0f} B"
 
 
+def times_text(count: int) -> str:
+    """How often: once, twice, 3 times."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
 def metric_label(name: str) -> str:
     """How a metric is called in tables."""
     return METRICS[name].label if name in METRICS else name

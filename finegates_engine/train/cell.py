@@ -19,6 +19,7 @@ from torch import Tensor
 from finegates_engine.backbone import weights_hash as hash_of_weights
 from finegates_engine.config import RunConfig
 from finegates_engine.data.load import TaskData, text_hashes
+from finegates_engine.data.tokens import TaskTokens
 from finegates_engine.environment import Environment, collect_environment
 from finegates_engine.errors import UserError
 from finegates_engine.files import write_atomic
@@ -58,16 +59,17 @@ def train(
     folder: Path,
     weights_hash: str,
     scratch: Path,
+    tokens: TaskTokens | None = None,
     warm_start: dict[str, Tensor] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     report_to: Sequence[str] = (),
 ) -> RunResult:
     """Train one cell, going on from the newest whole checkpoint under `scratch`.
 
-    folder: the backbone's local files, whose hash is weights_hash. warm_start: state of the level
-    before, on a path (`adapters.model_state`). report_to: trackers of the Trainer, such as
-    "tensorboard". Writes only under `scratch`. Raises UserError where a score is not defined, as
-    when training diverges.
+    folder: the backbone's local files, whose hash is weights_hash. tokens: the rows, where they
+    are tokenised already. warm_start: state of the level before, on a path
+    (`adapters.model_state`). report_to: trackers of the Trainer, such as "tensorboard". Writes
+    only under `scratch`. Raises UserError where a score is not defined, as when training diverges.
     """
     clock = _Clock(scratch, on_progress)
     if torch.cuda.is_available():
@@ -77,6 +79,7 @@ def train(
         data,
         folder,
         scratch,
+        tokens=tokens,
         warm_start=warm_start,
         on_progress=clock.tick,
         report_to=tuple(report_to),

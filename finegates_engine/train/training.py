@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from finegates_engine.config import RunConfig
 from finegates_engine.data.batches import TokenizedSplit, collate
-from finegates_engine.data.load import TaskData, tokenize
+from finegates_engine.data.load import TaskData
+from finegates_engine.data.tokens import TaskTokens, task_tokens
 from finegates_engine.fold.dimensions import EncoderShape
 from finegates_engine.gates.kurtosis import kurtosis_pressure
 from finegates_engine.gates.model import TextClassifier, build_model, load_adapter_state
@@ -80,25 +81,25 @@ def fit(
     folder: Path,
     scratch: Path,
     *,
+    tokens: TaskTokens | None = None,
     warm_start: Mapping[str, Tensor] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     report_to: tuple[str, ...] = (),
 ) -> Trained:
     """Train one cell, going on from the newest whole checkpoint under `scratch`.
 
-    folder: the backbone's local files. warm_start: adapter of the run that it starts from: on a
-    path the level before, or that with nothing removed for a method that trains no further.
-    report_to: trackers of the Trainer, such as "tensorboard". Raises UserError for a target out
-    of reach or a backbone that is not supported.
+    folder: the backbone's local files. tokens: the rows, where they are tokenised already.
+    warm_start: adapter of the run that it starts from: on a path the level before, or that with
+    nothing removed for a method that trains no further. report_to: trackers of the Trainer, such
+    as "tensorboard". Raises UserError for a target out of reach or a backbone that is not
+    supported.
     """
-    from transformers import AutoTokenizer
-
     from finegates_engine.train.trainer import GateTrainer
 
     torch.set_num_threads(config.threads)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    splits = tokenize(data, tokenizer, config.task.max_tokens)
-    pad_id = int(tokenizer.pad_token_id)
+    if tokens is None:
+        tokens = task_tokens(data, folder, config.task.max_tokens)
+    splits, pad_id = tokens.splits, tokens.pad_id
     model = build_model(folder, config.model, outputs=len(data.labels or "1"), seed=config.seed)
     shape = encoder_shape(model)
     rows = TrainingRows(splits["train"], pad_id, _variance(model, splits["train"]))

@@ -115,7 +115,7 @@ def test_options_change_their_field_only() -> None:
 
 def test_given_options_reach_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(cli, "_sweep", lambda plan, **options: seen.append((plan, options)))
+    monkeypatch.setattr(cli, "carry_out", lambda plan, **options: seen.append((plan, options)))
     call(
         "sweep", "--task", "mrpc", "--targets", "0,0.2", "--seeds", "3,4", "--strategy", "path",
         "--no-tie", "--axes", "all", "--epochs", "2.5", "--text-fields", "a,b",
@@ -136,7 +136,7 @@ def test_given_options_reach_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_preset_is_what_other_options_change(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(cli, "_sweep", lambda plan, **options: seen.append(plan))
+    monkeypatch.setattr(cli, "carry_out", lambda plan, **options: seen.append(plan))
     call("sweep", "--preset", "reference", "--axes", "attention")
     (plan,) = seen
     assert (plan.base.gates.allocation, plan.base.gates.axes) == ("vector", "attention")
@@ -147,7 +147,7 @@ def test_a_preset_is_what_other_options_change(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_a_choice_the_sweep_is_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(cli, "_sweep", lambda plan, **options: seen.append(plan))
+    monkeypatch.setattr(cli, "carry_out", lambda plan, **options: seen.append(plan))
     call("sweep")
     call("demo")
     call("sweep", "--seeds", "0")
@@ -347,7 +347,7 @@ def test_unexpected_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch)
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_sweep", broken)
+    monkeypatch.setattr(cli, "carry_out", broken)
     assert isinstance(call("demo").exception, ZeroDivisionError)
 
 

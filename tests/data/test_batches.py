@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finegates_engine.data.batches import bucketed_batches, collate, tokenize_rows
+from finegates_engine.data.batches import Ragged, bucketed_batches, collate, tokenize_rows
 from finegates_engine.errors import UserError
 
 
@@ -49,6 +49,16 @@ def test_tokenised_rows_keep_order_labels_and_sides():
     assert [item["row"] for item in split.rows([2, 0])] == [2, 0]
     single = tokenize_rows([("a bb",)], LABELS[:1], _Words(), 16)
     assert single[0]["input_ids"] == [1, 1, 2, 2]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=6))
+def test_flat_rows_are_the_rows_they_were_made_of(rows):
+    flat = Ragged.of(rows)
+    assert [flat[index] for index in range(len(flat))] == list(flat) == rows
+    assert [flat[index] for index in range(-len(flat), 0)] == rows
+    assert flat.lengths == [len(row) for row in rows]
+    with pytest.raises(IndexError):
+        flat[len(rows)]
 
 
 def test_rows_are_cut_and_no_longer_than_the_backbone_allows():

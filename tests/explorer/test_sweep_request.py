@@ -147,7 +147,7 @@ def test_command_line_understands_the_words(tmp_path, monkeypatch):
     from finegates_engine.cli import entry as cli
 
     plans = []
-    monkeypatch.setattr(cli, "_sweep", lambda plan, **_: plans.append(plan))
+    monkeypatch.setattr(cli, "carry_out", lambda plan, **_: plans.append(plan))
     made = request(
         task="agreement",
         targets=(0.0, 0.3),

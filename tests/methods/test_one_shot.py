@@ -10,7 +10,7 @@ from tiny import tiny_config
 from tiny_models import gate_config, gated_model
 
 from finegates_engine.config import ModelConfig, RunConfig
-from finegates_engine.data.batches import TokenizedSplit
+from finegates_engine.data.batches import Ragged, TokenizedSplit
 from finegates_engine.data.load import load_task
 from finegates_engine.gates.layers import GatedLinear
 from finegates_engine.gates.model import TextClassifier, adapter_state, iter_gated_layers
@@ -33,7 +33,7 @@ def rows(count: int = 12, *, outputs: int = 2) -> TrainingRows:
     ids = [generator.integers(1, 60, size=generator.integers(3, 9)).tolist() for _ in range(count)]
     labels = np.arange(count) % 2 if outputs == 2 else generator.normal(size=count)
     return TrainingRows(
-        TokenizedSplit(ids, labels.astype(np.int64 if outputs == 2 else np.float32)), 0
+        TokenizedSplit(Ragged.of(ids), labels.astype(np.int64 if outputs == 2 else np.float32)), 0
     )
 
 

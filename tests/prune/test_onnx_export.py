@@ -11,7 +11,7 @@ from tiny_models import FAMILIES, gate_config, gated_model, inputs
 from torch import Tensor
 
 from finegates_engine.config import ModelConfig
-from finegates_engine.data.batches import TokenizedSplit
+from finegates_engine.data.batches import Ragged, TokenizedSplit
 from finegates_engine.errors import UserError
 from finegates_engine.fold.block import FoldOptions
 from finegates_engine.folded import FoldedClassifier
@@ -79,7 +79,7 @@ def test_gathered_and_spread_dimensions_export_for_any_shape(tmp_path: Path) -> 
     export_onnx(model, path)
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
     assert_same(model, path)
-    rows = TokenizedSplit([[1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11, 12], [13]], np.zeros(3))
+    rows = TokenizedSplit(Ragged.of([[1, 2, 3], range(4, 13), [13]]), np.zeros(3))
     expected = predict(model, rows, 0)
     np.testing.assert_allclose(predict_onnx(path, rows, 0), expected, atol=1e-5)
     assert not np.allclose(expected[0], expected[2])

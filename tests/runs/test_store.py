@@ -17,6 +17,7 @@ from run_examples import make_config, make_result
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 from finegates_engine.runs import store as runs
+from finegates_engine.runs.core_files import encode
 from finegates_engine.runs.store import RunStore
 
 CORE = {
@@ -91,6 +92,26 @@ def test_saved_run_never_changes(saved):
     assert other.run_id == run_id
     assert store.save(other) is False
     assert {name: (folder / name).read_bytes() for name in CORE} == before
+
+
+def test_run_encoded_elsewhere_is_saved_when_its_files_are_whole(store):
+    result = make_result()
+    files = encode(result)
+    for name in files:
+        if name == "run.json":
+            continue
+        with pytest.raises(Damaged, match=f"{name} is not the file that run.json describes"):
+            store.save_files({**files, name: files[name] + b"x"})
+        with pytest.raises(Damaged, match=f"{name} is not the file"):
+            store.save_files({key: data for key, data in files.items() if key != name})
+    with pytest.raises(Damaged, match=r"run.json is missing"):
+        store.save_files({})
+    with pytest.raises(Damaged, match=r"extra.txt is not the file"):
+        store.save_files({**files, "extra.txt": b""})
+    assert store.ids() == []
+    assert store.save_files(files)
+    assert not store.save_files(files)
+    store.load(result.run_id).verify()
 
 
 def test_damaged_run_is_set_aside_when_it_is_made_again(saved):

@@ -68,6 +68,18 @@ def test_steps_alone_are_written_at_most_once_a_second(
         assert len(written) == before + 1
 
 
+def test_a_lost_worker_reaches_readers_at_once(tmp_path: Path) -> None:
+    with SweepWriter(tmp_path, state()) as writer:
+        writer.update("a", {"state": "running", "worker": "process 7"})
+        assert read_sweeps(tmp_path)[0].cells[0].worker == "process 7"
+        writer.update("a", {"retries": 1, "note": "Its worker was lost."})
+        seen = read_sweeps(tmp_path)[0].cells[0]
+        assert (seen.retries, seen.note) == (1, "Its worker was lost.")
+    assert read_sweeps(tmp_path)[0].cells[0] == dataclasses.replace(
+        seen, state="planned", worker=None
+    )
+
+
 def test_interrupt_and_error_are_told_apart(tmp_path: Path) -> None:
     def sweep(name: str, error: BaseException) -> None:
         with SweepWriter(tmp_path, state(sweep_id=name)) as writer:
@@ -174,3 +186,12 @@ def test_time_left_is_estimated_from_the_epochs_that_ran() -> None:
     cached = dataclasses.replace(done, cached=True)
     assert seconds_left([cached, level]) is None
     assert seconds_left([done, done]) == 0
+
+
+def test_time_left_of_cells_that_are_trained_at_a_time_is_shared() -> None:
+    fast = cell("a", state="running", step=6, steps=12, seconds_left=5.0)  # 5 s an epoch
+    slow = cell("b", state="running", step=6, steps=12, seconds_left=25.0)  # 25 s an epoch
+    assert seconds_left([fast, fast]) == 5
+    assert seconds_left([fast, slow]) == 25
+    waiting = [cell(str(n)) for n in range(4)]  # 8 epochs of 15 s
+    assert seconds_left([fast, slow, *waiting]) == pytest.approx((30 + 8 * 15) / 2)
