@@ -31,8 +31,8 @@ WorkersOption = Annotated[
 ExecutorOption = Annotated[
     str | None,
     typer.Option(
-        help="local: on this machine; ray: as tasks of a Ray cluster, with --threads CPUs each. "
-        "Runs are the same to the bit on equal machines (default local)",
+        help="local: on this machine; ray: as tasks of a Ray cluster, with --threads CPUs each "
+        "(default local)",
         rich_help_panel=_PANEL,
     ),
 ]
