@@ -60,6 +60,13 @@ _START_SECONDS = 60
 @contextlib.contextmanager
 def serving(store: Path | str) -> Iterator[str]:
     """The app over a store, in a process of its own; gives its address."""
+    with app_over(store) as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def app_over(store: Path | str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """The app over a store: its address, and its process, which ends with the context."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -74,7 +81,7 @@ def serving(store: Path | str) -> Iterator[str]:
     try:
         address = f"http://127.0.0.1:{port}/"
         _wait(f"{address}_stcore/health", process)
-        yield address
+        yield address, process
     finally:
         process.terminate()
         process.wait(timeout=20)
