@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from streamlit_client import Session
+from clients.streamlit_client import Session
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # before this folder, which has an explorer.py too

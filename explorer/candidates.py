@@ -58,9 +58,9 @@ def references(of_task: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
 
 
 def deployable(of_task: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Levels that remove something and whose runs keep what was trained. A level that two curves
-    share, a path and the run it began with, is there once."""
-    kept = set(rows.loc[rows["has_adapter"], "run_id"])
+    """Levels that remove something and whose runs keep their gates, light ones too. A level that
+    two curves share, a path and the run it began with, is there once."""
+    kept = set(rows.loc[rows["has_gates"], "run_id"])
     good = of_task[of_task["folded_encoder_fraction"] > ZERO]
     good = good[[bool(kept.issuperset(runs)) for runs in good["run_ids"]]]
     return good[~good["run_ids"].duplicated()]

@@ -66,7 +66,7 @@ def ask(store: loaders.Store, listing: loaders.Listing) -> Asked | None:
     rows = loaders.curves(store).rows
     with st.container(horizontal=True, vertical_alignment="bottom"):
         task = parts.pick_task(listing.frame)
-        run_id = _pick_run(rows, task)
+        run_id = _pick_run(store, rows, task)
         shape = _pick_shape()
     if run_id is None:
         return None
@@ -163,18 +163,19 @@ def _dense_note(dense: str | None) -> str:
     return "Dense: the run of the same curve with nothing removed."
 
 
-def _pick_run(rows: pd.DataFrame, task: str) -> str | None:
+def _pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> str | None:
     gated = gate_words.gated_rows(rows, task, having="has_adapter")
-    if gated.empty:
-        st.info(
-            f"No run of {parts.plain(parts.task_title(task))} keeps a model to compute with. "
-            f"`finegates sweep --task {task}` trains some.",
-            icon=":material/model_training:",
-        )
-        return None
     chosen = selection.run_id(rows)
+    if gated.empty:
+        _no_model(store, rows, task)
+        return None
     if chosen is not None and chosen not in gated.index:
-        st.info("The selected run keeps no model to compute with; another one is shown.")
+        again = parts.remake(store, chosen)
+        if again is None:
+            st.info("The selected run keeps no model to compute with; another one is shown.")
+        else:
+            parts.light_note(chosen, again)
+            st.caption("Another run of the task, with its weights, is shown below.")
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(row) for name, row in gated.iterrows()}
     return selection.pick(
@@ -185,6 +186,19 @@ def _pick_run(rows: pd.DataFrame, task: str) -> str | None:
         format_func=labels.__getitem__,
         width=430,
     )
+
+
+def _no_model(store: loaders.Store, rows: pd.DataFrame, task: str) -> None:
+    """What to do where no run of the task has its weights."""
+    st.info(
+        f"No run of {parts.plain(parts.task_title(task))} keeps a model to compute with. "
+        f"`finegates sweep --task {task}` trains some.",
+        icon=":material/model_training:",
+    )
+    light = gate_words.gated_rows(rows, task)
+    again = None if light.empty else parts.remake(store, str(light.index[0]))
+    if again is not None:
+        parts.light_note(str(light.index[0]), again)
 
 
 def _curve_of(rows: pd.DataFrame, run_id: str) -> tuple[str | None, tuple[str, ...]]:

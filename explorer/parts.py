@@ -64,6 +64,22 @@ def error(problem: UserError) -> None:
     st.error(f"{kind}: {plain(str(problem))}", icon=":material/error:")
 
 
+def remake(store: loaders.Store, run_id: str) -> str | None:
+    """The command that trains a light run again. None: its weights are here."""
+    left_out = loaders.record(store, run_id).left_out
+    return None if left_out is None else left_out.remake
+
+
+def light_note(run_id: str, command: str) -> None:
+    """A run without its weights: what of it is here, and the command that makes the rest."""
+    st.info(
+        f"Run {plain(run_id)} is here without its weights: gates, scores and predictions alone. "
+        "This trains it again, in a store of its own:",
+        icon=":material/cloud_off:",
+    )
+    st.code(command, language="bash")
+
+
 def damaged_note(listing: loaders.Listing) -> None:
     """Names what is skipped, where something is."""
     if not listing.damaged:

@@ -18,6 +18,7 @@ from finegates_engine.analysis.recommend import (
     Recommendation,
     recommend,
 )
+from finegates_engine.sweep.command import REMADE
 
 _MANY = 4
 """Of so many levels within the limits the best is likely to be a lucky one."""
@@ -137,9 +138,11 @@ def _missing_times(found: Recommendation, asked: Asked) -> None:
 
 
 def commands(store: loaders.Store, run: str) -> list[str]:
-    """What measures a run: its certificate, then its times."""
-    place = shlex.quote(store.root)
-    return [f"finegates {name} {run} --store {place}" for name in ("prune", "bench")]
+    """What measures a run: its certificate, then its times; a light one is trained again first."""
+    again = parts.remake(store, run)
+    place = shlex.quote(store.root) if again is None else REMADE
+    measure = [f"finegates {name} {run} --store {place}" for name in ("prune", "bench")]
+    return measure if again is None else [again, *measure]
 
 
 def _marks(found: Recommendation, asked: Asked) -> list[Mark]:

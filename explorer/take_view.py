@@ -5,6 +5,7 @@ import shlex
 import streamlit as st
 
 from explorer import bundles, loaders, parts
+from finegates_engine.sweep.command import REMADE
 from finegates_engine.text.format import bytes_text
 
 _POLL_S = 0.7
@@ -13,6 +14,10 @@ _POLL_S = 0.7
 def take(store: loaders.Store, run_id: str, *, title: str) -> None:
     """The bundle, made on demand, and the command."""
     st.subheader(title, anchor=False)
+    again = parts.remake(store, run_id)
+    if again is not None:
+        parts.light_note(run_id, f"{again}\n{_prune(run_id, REMADE)}")
+        return
     st.markdown(
         "The bundle is a zip with the smaller model's weights, tokenizer, certificate, card and a "
         "loader that needs only torch, transformers and safetensors."
@@ -22,8 +27,11 @@ def take(store: loaders.Store, run_id: str, *, title: str) -> None:
         store, run_id
     )
     st.markdown("Or make it yourself:")
-    place = shlex.quote(store.root)
-    st.code(f"finegates prune {run_id} --store {place} --out {run_id}", language="bash")
+    st.code(_prune(run_id, store.root), language="bash")
+
+
+def _prune(run_id: str, place: str) -> str:
+    return f"finegates prune {run_id} --store {shlex.quote(place)} --out {run_id}"
 
 
 def _bundle(store: loaders.Store, run_id: str) -> None:
