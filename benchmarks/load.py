@@ -70,7 +70,7 @@ class Plan:
 
 
 QUICK = Plan(seconds=15, sockets=6, browsers=1, pause_s=2, races=1)
-FULL = Plan(seconds=300, sockets=44, browsers=5, pause_s=15, races=5)
+FULL = Plan(seconds=300, sockets=44, browsers=5, pause_s=20, races=5)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import parts
+from explorer import collector, parts, turns
 from finegates_engine.errors import UserError
 
 HERE = Path(__file__).parent
@@ -33,9 +33,12 @@ def main() -> None:
     parts.style()
     parts.sidebar()
     try:
-        page.run()
+        with turns.turn():
+            page.run()
     except UserError as error:
         parts.error(error)
+    finally:
+        collector.set_modules_aside()
 
 
 main()

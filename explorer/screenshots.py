@@ -54,7 +54,11 @@ PAGES = {
 }
 """Name of a picture -> address of its page."""
 
+CLICKS = {"live": ("Race dense against pruned", "Race again")}
+"""Name of a picture -> a button to click first, and the one that says that it is done."""
+
 _START_SECONDS = 60
+_RACE_MS = 180_000
 
 
 @contextlib.contextmanager
@@ -153,14 +157,29 @@ def _shoot(context: Any, address: str, arguments: Any, kind: str, width: int) ->
             continue
         page.goto(address + path)
         settle(page)
-        height = page.evaluate("document.querySelector('.stMainBlockContainer').scrollHeight")
-        page.set_viewport_size({"width": width, "height": min(int(height) + 40, 2400)})
-        settle(page)
+        if name in CLICKS:
+            button, done = CLICKS[name]
+            page.get_by_role("button", name=button).click()
+            page.wait_for_selector(f"button:has-text('{done}')", timeout=_RACE_MS)
+            settle(page)
+        _fit(page, width)
         file = arguments.out / f"{name}-{kind}.png"
         page.screenshot(path=file)
         _shrink(file)
         page.set_viewport_size({"width": width, "height": 900})
         print(file)
+
+
+def _fit(page: Any, width: int) -> None:
+    """A window as high as the page, which may grow while it is drawn."""
+    shown = 0
+    for _ in range(4):
+        height = page.evaluate("document.querySelector('.stMainBlockContainer').scrollHeight")
+        if height == shown:
+            return
+        shown = height
+        page.set_viewport_size({"width": width, "height": min(int(height) + 40, 3000)})
+        settle(page)
 
 
 def _shrink(file: Path) -> None:
