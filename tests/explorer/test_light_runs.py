@@ -42,7 +42,7 @@ def test_gates_of_a_light_run_are_shown(view, light, open_app):
 
 def test_level_of_light_runs_is_recommended_with_the_command_that_makes_it(light, open_app):
     app = open_app(light, "pick_a_level", drop="20")
-    assert app.subheader[0].value.startswith("70% of the encoder can go")
+    assert app.subheader[0].value.startswith("71% of the encoder can go")
     assert "here without its weights" in texts(app)
     assert "finegates sweep --task sst2" in commands(app)
     assert "finegates prune sst2-finegates-" in commands(app)
