@@ -21,6 +21,7 @@ PAGES = (
 
 def main() -> None:
     """Show the page that the address asks for."""
+    collector.set_modules_aside()
     st.set_page_config(
         page_title="FineGates Explorer", page_icon=str(HERE / "icon.png"), layout="wide"
     )
@@ -37,8 +38,6 @@ def main() -> None:
             page.run()
     except UserError as error:
         parts.error(error)
-    finally:
-        collector.set_modules_aside()
 
 
 main()

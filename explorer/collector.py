@@ -11,9 +11,11 @@ _seen = [0]
 
 
 def set_modules_aside() -> None:
-    """Take all objects there are out of the collector's sight, whenever modules were imported."""
+    """Take all objects there are out of the collector's sight, where modules were imported since.
+
+    To be called as a script begins: what the one before left behind has been collected then.
+    """
     count = len(sys.modules)
     if count != _seen[0]:
         _seen[0] = count
-        gc.collect()
         gc.freeze()
