@@ -59,6 +59,7 @@ CLICKS = {"live": ("Race dense against pruned", "Race again")}
 
 _START_SECONDS = 60
 _RACE_MS = 180_000
+_SETTLE_MS = 180_000
 
 
 @contextlib.contextmanager
@@ -118,14 +119,16 @@ def chromium() -> Iterator[Any]:
 
 def settle(page: Any) -> None:
     """Wait until the page has drawn all that it has to draw."""
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
+    page.wait_for_selector(
+        "[data-testid=stApp][data-test-script-state=notRunning]", timeout=_SETTLE_MS
+    )
     page.wait_for_function(
         "document.querySelectorAll('[data-testid=stSkeleton]').length === 0"
         " && [...document.querySelectorAll('.stPlotlyChart')]"
         ".every(chart => chart.querySelector('.main-svg'))"
         " && !document.body.innerText.includes('still to compute')"
         " && document.querySelectorAll('[class*=st-key-waiting-]').length === 0",
-        timeout=60_000,
+        timeout=_SETTLE_MS,
     )
     page.wait_for_timeout(900)
 
