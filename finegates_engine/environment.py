@@ -71,6 +71,11 @@ def collect_environment(*, accelerator: str | None = None) -> Environment:
     )
 
 
+def load_average() -> float | None:
+    """Mean number of processes that wanted a core over the last minute. None: not told here."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from finegates_engine.backbone import local_folder
-from finegates_engine.cli.bench_options import Choices, listed, parse_choices, parse_shares
+from finegates_engine.cli.bench_options import Choices, listed, parse_shares
 from finegates_engine.cli.bench_tables import (
     bench_json,
     matmul_json,
@@ -23,8 +23,7 @@ from finegates_engine.cli.bench_tables import (
 )
 from finegates_engine.environment import collect_environment
 from finegates_engine.errors import UserError
-from finegates_engine.runs.index import RUN_ID
-from finegates_engine.runs.store import RunStore, checked
+from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
 from finegates_engine.text.format import seconds_text
 from finegates_engine.timing.inputs import most_tokens, token_stream
@@ -47,54 +46,12 @@ MATMUL_TOKENS = 64
 _FAILED, _INTERRUPTED = 1, 130
 
 
-def run_bench(
-    *,
-    run: str | None,
-    device: str,
-    batch: str,
-    tokens: str,
-    threads: str,
-    backend: str,
-    precision: str,
-    budget: float,
-    store: Path,
-    as_json: bool,
-    no_save: bool,
-    matmul: bool,
-    sizes: str,
-    rates: str,
-) -> None:
+def bench_run(name: str | None, root: Path, choices: Choices, *, as_json: bool, save: bool) -> None:
     """Time a pruned run against its dense model and Hugging Face's, on this machine."""
-    choices = parse_choices(
-        device=device,
-        batch=batch,
-        tokens=tokens,
-        threads=threads,
-        backend=backend,
-        precision=precision,
-        budget=budget,
-    )
-    if matmul:
-        if run is not None:
-            raise UserError(f"--matmul times matrices, no run: leave {run!r} out.")
-        _bench_matmul(choices, sizes, rates, as_json=as_json)
-    elif run is None:
+    if name is None:
         raise UserError("Which run? Give its id; `finegates runs` lists all. Or pass --matmul.")
-    else:
-        opened = RunStore(store)
-        _bench_run(opened, find_run(opened, run), choices, as_json=as_json, save=not no_save)
-
-
-def find_run(store: RunStore, text: str) -> StoredRun:
-    """The run that `text` names. Raises UserError where it is none, or not one alone."""
-    if any(mark in text for mark in "/\\") or text.startswith("."):
-        checked(text)
-    return store.load(text if RUN_ID.fullmatch(text) else store.resolve(text))
-
-
-def _bench_run(
-    store: RunStore, run: StoredRun, choices: Choices, *, as_json: bool, save: bool
-) -> None:
+    store = RunStore(root)
+    run = store.find(name)
     passing_certificate(run)  # raises without a passing one, before anything is measured
     machine, commit = _machine(choices.device)
     folder = local_folder(run.config.model.backbone)
@@ -164,9 +121,14 @@ def _measure(
         )
 
 
-def _bench_matmul(choices: Choices, sizes: str, rates: str, *, as_json: bool) -> None:
+def bench_matrices(
+    run: str | None, choices: Choices, sizes: str, rates: str, *, as_json: bool
+) -> None:
+    """Time single matrices against sparsity. sizes, rates: texts with commas."""
     from finegates_engine.timing.matmul import kept_widths, matmul_curve, parse_size
 
+    if run is not None:
+        raise UserError(f"--matmul times matrices, no run: leave {run!r} out.")
     matrices = [parse_size(part) for part in listed(sizes)]
     shares = parse_shares(rates)
     if not matrices or not shares:

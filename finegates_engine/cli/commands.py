@@ -8,16 +8,43 @@ from typing import Annotated
 
 import typer
 
+from finegates_engine.cli.arguments import (
+    DEFAULT_STORE,
+    DeviceOption,
+    JsonOption,
+    RunArgument,
+    StoreOption,
+)
+
+HeadsOption = Annotated[
+    str,
+    typer.Option(
+        help="Heads of several widths: padded with zeros, spread after the product, or auto."
+    ),
+]
+ResidualOption = Annotated[
+    str,
+    typer.Option(
+        help="Closed dimensions outside of pairs: kept as zeros, left out with a gather, or auto."
+    ),
+]
+CompatibleOption = Annotated[
+    bool,
+    typer.Option(
+        "--compatible",
+        help="Write a form that transformers loads by itself: only the FFN is smaller. For "
+        "runs with --pooling model.",
+    ),
+]
+
 
 def prune(
-    run: Annotated[str, typer.Argument(help="Id of a run, its beginning, its end or its hash.")],
+    run: RunArgument,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the bundle. Left out: only the certificate."),
     ] = None,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
-        "cached_runs"
-    ),
+    store: StoreOption = DEFAULT_STORE,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Where the run's rows are now, if they have moved."),
@@ -25,30 +52,12 @@ def prune(
     round_to: Annotated[
         int, typer.Option(help="Fill widths up with zeros to a multiple of 1, 8, 16 or 32.")
     ] = 16,
-    heads: Annotated[
-        str,
-        typer.Option(
-            help="Heads of several widths: padded with zeros, spread after the product, or auto."
-        ),
-    ] = "auto",
-    residual: Annotated[
-        str,
-        typer.Option(
-            help="Closed dimensions outside of pairs: kept as zeros, left out with a gather, or "
-            "auto."
-        ),
-    ] = "auto",
+    heads: HeadsOption = "auto",
+    residual: ResidualOption = "auto",
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Also write model.onnx, certified in ONNX Runtime.")
     ] = False,
-    compatible: Annotated[
-        bool,
-        typer.Option(
-            "--compatible",
-            help="Write a form that transformers loads by itself: only the FFN is smaller. For "
-            "runs with --pooling model.",
-        ),
-    ] = False,
+    compatible: CompatibleOption = False,
     backbone: Annotated[
         Path | None,
         typer.Option("--backbone", help="Folder of the base model, if it is elsewhere now."),
@@ -84,7 +93,7 @@ def bench(
         str | None,
         typer.Argument(help="Id of a run, its beginning, its end or its hash. None with --matmul."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: DeviceOption = "cpu",
     batch: Annotated[str, typer.Option(help="Rows of a call, with commas.")] = "1,8,32",
     tokens: Annotated[str, typer.Option(help="Tokens of a row, with commas.")] = "16,64,128",
     threads: Annotated[str, typer.Option(help="Threads inside an operation, with commas.")] = "1",
@@ -95,10 +104,8 @@ def bench(
     budget: Annotated[
         float, typer.Option(help="Seconds for all cells; each has at least 15 rounds all the same.")
     ] = 300.0,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
-        "cached_runs"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
     no_save: Annotated[
         bool, typer.Option("--no-save", help="Do not keep the timings in the store.")
     ] = False,
@@ -113,10 +120,10 @@ def bench(
     ] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
 ) -> None:
     """Time a pruned run against its dense model and Hugging Face's, on this machine."""
-    from finegates_engine.cli.bench import run_bench
+    from finegates_engine.cli.bench import bench_matrices, bench_run
+    from finegates_engine.cli.bench_options import parse_choices
 
-    run_bench(
-        run=run,
+    choices = parse_choices(
         device=device,
         batch=batch,
         tokens=tokens,
@@ -124,18 +131,16 @@ def bench(
         backend=backend,
         precision=precision,
         budget=budget,
-        store=store,
-        as_json=as_json,
-        no_save=no_save,
-        matmul=matmul,
-        sizes=sizes,
-        rates=rates,
     )
+    if matmul:
+        bench_matrices(run, choices, sizes, rates, as_json=as_json)
+    else:
+        bench_run(run, store, choices, as_json=as_json, save=not no_save)
 
 
 def explain(
-    run: Annotated[str, typer.Argument(help="Id of a run, its beginning, its end or its hash.")],
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    run: RunArgument,
+    device: DeviceOption = "cpu",
     batch: Annotated[int, typer.Option(help="Rows of a call.")] = 1,
     tokens: Annotated[int, typer.Option(help="Tokens of a row.")] = 64,
     threads: Annotated[int, typer.Option(help="Threads inside an operation.")] = 1,
@@ -145,10 +150,8 @@ def explain(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Also time it in ONNX Runtime; exporting takes 15 s.")
     ] = False,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the run store.")] = Path(
-        "cached_runs"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
 ) -> None:
     """Where the time of a pruned run goes here, how fast it could be, and what to change."""
     from finegates_engine.cli.explain import run_explain

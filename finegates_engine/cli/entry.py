@@ -13,6 +13,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from finegates_engine.cli.arguments import (
+    DEFAULT_STORE,
+    JsonOption,
+    QuietOption,
+    RunArgument,
+    StoreOption,
+)
 from finegates_engine.cli.commands import bench, explain, prune
 from finegates_engine.cli.executors import (
     AddressOption,
@@ -35,7 +42,6 @@ from finegates_engine.errors import UserError
 from finegates_engine.sweep.options import apply_options, with_config_options
 from finegates_engine.sweep.presets import preset
 
-DEFAULT_STORE = Path("cached_runs")
 DEFAULT_TARGETS = "0,0.1,0.2,0.3,0.4,0.5,0.6"
 
 app = typer.Typer(
@@ -45,10 +51,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the run store.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
 
 
 def main() -> None:
@@ -187,19 +189,15 @@ def runs(
 @app.command()
 @_said_plainly
 def show(
-    run: Annotated[str, typer.Argument(help="Id of a run, its beginning, its end or its hash.")],
+    run: RunArgument,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Show one run with its scores, their intervals, and its ladder."""
     from finegates_engine.cli.run import print_run, run_json
-    from finegates_engine.runs.index import RUN_ID
-    from finegates_engine.runs.store import RunStore, checked
+    from finegates_engine.runs.store import RunStore
 
-    opened = RunStore(store)
-    if any(mark in run for mark in "/\\") or run.startswith("."):
-        checked(run)
-    found = opened.load(run if RUN_ID.fullmatch(run) else opened.resolve(run))
+    found = RunStore(store).find(run)
     if as_json:
         typer.echo(json.dumps(run_json(found), indent=1))
     else:

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from finegates_engine.backbone import local_folder
-from finegates_engine.cli.bench import find_run
 from finegates_engine.cli.bench_options import parse_choices
 from finegates_engine.cli.bench_tables import (
     BUSY_SHARE,
@@ -69,7 +68,7 @@ def run_explain(
         batch=choices.batches[0],
         tokens=choices.tokens[0],
     )
-    stored = find_run(RunStore(store), run)
+    stored = RunStore(store).find(run)
     passing_certificate(stored)  # raises without a passing one, before anything is built
     found = _measure(stored, setting, choices.budget_seconds, onnx=onnx)
     if as_json:

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from finegates_engine.backbone import local_folder
-from finegates_engine.cli.bench import find_run
 from finegates_engine.cli.run import ladder_texts
 from finegates_engine.cli.tables import make_table, output
 from finegates_engine.errors import UserError, unknown
@@ -49,7 +48,7 @@ def run_prune(
     """
     _check_choices(heads, residual)
     opened = RunStore(store)
-    found = find_run(opened, run)
+    found = opened.find(run)
     if out is not None:
         from finegates_engine.bundle.folder import check_target
 

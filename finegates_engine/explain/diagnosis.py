@@ -1,6 +1,5 @@
 """Why a pruned run is not faster: its time part by part beside the dense one's, and changes."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from finegates_engine.environment import collect_environment
+from finegates_engine.environment import collect_environment, load_average
 from finegates_engine.errors import UserError
 from finegates_engine.explain.certified import CertifiedRun
 from finegates_engine.explain.explanation import Explanation, Trial, combine
@@ -63,7 +62,7 @@ def explain_run(
     device that is not there, or another backend or precision.
     """
     _check(setting)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    load = load_average()
 
     def inputs(batch: int, tokens: int) -> tuple[Tensor, Tensor]:
         return inputs_for(stream.rows(batch, tokens), setting.device)
@@ -72,25 +71,15 @@ def explain_run(
     limits = RaceLimits(min_rounds=LEAST_ROUNDS, budget_seconds=budget_seconds * _PARTS_SHARE)
     measured = _time_parts(compiled, setting, inputs, limits, on_progress)
     now = Situation(compiled, certified.options, setting, inputs)
-    tried, left_out = changes(now)
-    if onnx:
-        try:
-            tried.append(onnx_change(now))
-        except Unavailable as reason:
-            left_out["onnx"] = str(reason)
-    else:
-        left_out["onnx"] = "pass --onnx to export and time it"
-    tried = [change for change in tried if _promising(now, change, left_out)]
+    tried, left_out = _worth_a_race(now, onnx=onnx)
     trials = _time_changes(now, tried, limits, on_progress)
-    ratio = mac_ratio(compiled, setting.tokens)
+    ratio, parts = mac_ratio(compiled, setting.tokens), measured.parts
     gain = speedup(measured.run.seconds[DENSE], measured.run.seconds[PRUNED])
     return Explanation(
         run_id=compiled.run.run_id,
         setting=setting,
         machine=this_machine(collect_environment(accelerator=accelerator_name())),
-        parts=combine(
-            measured.parts[DENSE], measured.parts[PRUNED], part_work(compiled, setting.tokens)
-        ),
+        parts=combine(parts[DENSE], parts[PRUNED], part_work(compiled, setting.tokens)),
         layers=layer_forms(compiled),
         dense_ms=measured.whole_ms[DENSE],
         pruned_ms=measured.whole_ms[PRUNED],
@@ -162,6 +151,19 @@ def _time_parts(
         slowed={name: real[name].slowed() for name in models},
         own_time=own_time,
     )
+
+
+def _worth_a_race(now: Situation, *, onnx: bool) -> tuple[list[Change], dict[str, str]]:
+    """The changes to time, and for all others the reason why not."""
+    tried, left_out = changes(now)
+    if onnx:
+        try:
+            tried.append(onnx_change(now))
+        except Unavailable as reason:
+            left_out["onnx"] = str(reason)
+    else:
+        left_out["onnx"] = "pass --onnx to export and time it"
+    return [change for change in tried if _promising(now, change, left_out)], left_out
 
 
 def _promising(now: Situation, change: Change, left_out: dict[str, str]) -> bool:

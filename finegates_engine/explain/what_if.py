@@ -10,10 +10,16 @@ import torch
 from torch import Tensor
 
 from finegates_engine.errors import UserError
+from finegates_engine.explain.other_sizes import (
+    filled,
+    narrowed,
+    respecified,
+    rows,
+    uniform,
+    whole_heads,
+)
 from finegates_engine.fold.block import ROUND_TO, FoldOptions
-from finegates_engine.fold.stored_matrix import rounded_up
-from finegates_engine.folded import FoldedClassifier, ModelSpec
-from finegates_engine.folded.layers import BlockSpec, MatrixSpec
+from finegates_engine.folded import FoldedClassifier
 from finegates_engine.prune.compiled import CompiledRun, fold_model
 from finegates_engine.timing.backends import Call, Unavailable, onnx_session, placed
 from finegates_engine.timing.stored import Setting
@@ -21,8 +27,6 @@ from finegates_engine.timing.stored import Setting
 BATCH_FACTOR = 8
 MOST_TOKENS = 4096
 """Of a call with a larger batch: longer ones gain nothing more, and take seconds."""
-
-_MULTIPLE = 8  # of widths that a run could be trained to
 
 _FOLDS: tuple[tuple[str, Any, str], ...] = (
     *(("round_to", size, f"Inner widths in multiples of {size}") for size in ROUND_TO),
@@ -116,29 +120,29 @@ def _other_gates(now: Situation) -> Iterator[Change]:
     config = now.compiled.run.config.gates
     if config.axes == "all":
         share = now.compiled.run.record.ladder.removed_weight_fraction or 0.0
-        inner = _respecified(dense, lambda block, _: _narrowed(block, dense, 1 - share))
+        inner = respecified(dense, lambda block, _: narrowed(block, dense, 1 - share))
         yield Change(
             name="inner gates",
             what="As many weights gone, by inner dimensions",
             how="train with --axes inner",
-            call=now.calling(_filled(inner)),
+            call=now.calling(filled(inner)),
             same_outputs=False,
         )
-    if any(block.heads * block.width * 3 > _rows(block) for block in spec.blocks):
-        uniform = _respecified(spec, lambda block, _: _uniform(block, spec))
-        whole = _respecified(spec, lambda block, full: _whole_heads(block, full, spec), dense)
+    if any(block.heads * block.width * 3 > rows(block) for block in spec.blocks):
+        alike = respecified(spec, lambda block, _: uniform(block, spec))
+        whole = respecified(spec, lambda block, full: whole_heads(block, full, spec), dense)
         yield Change(
             name="uniform heads",
             what="As many rows in every head of a layer",
             how="train other gates",
-            call=now.calling(_filled(uniform)),
+            call=now.calling(filled(alike)),
             same_outputs=False,
         )
         yield Change(
             name="whole heads",
             what="The same rows in heads kept or gone whole",
             how="train with --head-gates",
-            call=now.calling(_filled(whole)),
+            call=now.calling(filled(whole)),
             same_outputs=False,
         )
 
@@ -230,70 +234,3 @@ def onnx_change(now: Situation) -> Change:
         call=lambda: session(feeds),
         same_outputs=True,
     )
-
-
-def _respecified(
-    spec: ModelSpec,
-    change: Callable[[BlockSpec, BlockSpec], BlockSpec],
-    dense: ModelSpec | None = None,
-) -> ModelSpec:
-    full = (dense or spec).blocks
-    blocks = tuple(change(block, other) for block, other in zip(spec.blocks, full, strict=True))
-    return dataclasses.replace(spec, blocks=blocks)
-
-
-def _rows(block: BlockSpec) -> int:
-    return block.qkv.rows
-
-
-def _uniform(block: BlockSpec, spec: ModelSpec) -> BlockSpec:
-    """As many heads, each with the mean of their rows, rounded up."""
-    if not block.heads:
-        return block
-    width = rounded_up(-(-_rows(block) // (3 * block.heads)), _MULTIPLE)
-    return _with_heads(block, spec, block.heads, min(width, block.width))
-
-
-def _whole_heads(block: BlockSpec, full: BlockSpec, spec: ModelSpec) -> BlockSpec:
-    """As many heads of full width as hold its rows, at least one."""
-    heads = max(1, round(_rows(block) / (3 * full.width)))
-    return _with_heads(block, spec, min(heads, full.heads), full.width) if block.heads else block
-
-
-def _narrowed(block: BlockSpec, spec: ModelSpec, share: float) -> BlockSpec:
-    """Heads and FFN of a dense block cut to a share of their widths, rounded."""
-    ffn = max(_MULTIPLE, rounded_up(int(block.ffn * share), 2 * _MULTIPLE))
-    width = min(block.width, max(_MULTIPLE, rounded_up(int(block.width * share), _MULTIPLE)))
-    narrow = _with_heads(block, spec, block.heads, width)
-    return dataclasses.replace(
-        narrow,
-        ffn=ffn,
-        ffn_in=_plain(ffn * (2 if spec.kind.gated else 1), spec.kind.hidden),
-        ffn_out=_plain(spec.kind.hidden, ffn),
-    )
-
-
-def _with_heads(block: BlockSpec, spec: ModelSpec, heads: int, width: int) -> BlockSpec:
-    """The block with so many heads of one width, each with a key and value of its own."""
-    return dataclasses.replace(
-        block,
-        heads=heads,
-        key_value_heads=heads,
-        width=width,
-        qkv=_plain(3 * heads * width, spec.kind.hidden),
-        attention_output=_plain(spec.kind.hidden, heads * width),
-    )
-
-
-def _plain(rows: int, columns: int) -> MatrixSpec:
-    return MatrixSpec(rows=rows, columns=columns, bias=True)
-
-
-def _filled(spec: ModelSpec) -> FoldedClassifier:
-    """A model of these sizes with random weights: time depends on sizes alone."""
-    model = FoldedClassifier(spec)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for value in model.parameters():
-            value.copy_(0.05 * torch.randn(value.shape, generator=generator))
-    return model

@@ -5,7 +5,6 @@ calls, and nothing is written.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from finegates_engine.environment import collect_environment
+from finegates_engine.environment import collect_environment, load_average
 from finegates_engine.errors import UserError
 from finegates_engine.explain.certified import CertifiedRun
 from finegates_engine.explain.part_counts import mac_ratio
@@ -97,7 +96,7 @@ def race_text(
     anything.
     """
     check_device(shape.device)
-    compiled, load = certified.compiled, _load()
+    compiled, load = certified.compiled, load_average()
     most = compiled.run.config.task.max_tokens
     inputs = read_text(rows, tokenizer, most=most, tokens=shape.tokens)
     inputs = inputs.repeated(shape.batch or inputs.rows)
@@ -111,10 +110,7 @@ def race_text(
         on_progress=on_progress,
         stop=stop,
     )
-    if run.rounds < LEAST_ROUNDS:
-        raise UserError(
-            f"The race was stopped after {run.rounds} of at least {LEAST_ROUNDS} rounds."
-        )
+    _check_rounds(run.rounds)
     gains = {n: speedup(run.seconds[DENSE], v) for n, v in run.seconds.items() if n != DENSE}
     ratio = mac_ratio(compiled, inputs.reading.width)
     return TextRace(
@@ -133,6 +129,11 @@ def race_text(
         machine=_machine(shape.device),
         load=load,
     )
+
+
+def _check_rounds(rounds: int) -> None:
+    if rounds < LEAST_ROUNDS:
+        raise UserError(f"The race was stopped after {rounds} of at least {LEAST_ROUNDS} rounds.")
 
 
 def levels_of_text(
@@ -248,7 +249,3 @@ def _machine(device: str) -> str:
     environment = collect_environment(accelerator=accelerator_name())
     name = environment.accelerator if device == "cuda" else environment.cpu
     return name or environment.platform
-
-
-def _load() -> float | None:
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -118,6 +118,12 @@ class RunStore:
         """Ids of all intact runs, by task and id."""
         return [str(name) for name in self.frame()["run_id"]]
 
+    def find(self, text: str) -> StoredRun:
+        """The run that `text` names, as in `resolve`. Raises UserError where it is not just one."""
+        if any(mark in text for mark in "/\\") or text.startswith("."):
+            checked(text)
+        return self.load(text if RUN_ID.fullmatch(text) else self.resolve(text))
+
     def resolve(self, text: str) -> str:
         """The one run id that is `text`, or begins or ends with it, or whose hash begins with it.
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,13 +28,6 @@ OnnxCall = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
 
 class Unavailable(UserError):  # noqa: N818  (a state of a backend, told to the user as such)
     """A backend that cannot run here, or not this model; the text is the reason."""
-
-
-class Classifier(Protocol):
-    """What a timed model takes and gives."""
-
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, tokens), (batch, tokens) -> (batch, outputs)."""
 
 
 def check_device(device: str) -> None:

@@ -1,7 +1,6 @@
 """The cells of a grid: dense, pruned and Hugging Face's own module timed against each other."""
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from finegates_engine.environment import load_average
 from finegates_engine.timing.backends import (
     Call,
     Unavailable,
@@ -99,7 +99,7 @@ class CellTimer:
         """Time one cell. A backend that cannot run it is an outcome with the reason, no error."""
         limits = limits or RaceLimits()
         limits = replace(limits, max_rounds=min(limits.max_rounds, MAX_ROUNDS))
-        begun, load = datetime.now(UTC).replace(microsecond=0), _load()
+        begun, load = datetime.now(UTC).replace(microsecond=0), load_average()
         try:
             check_backend(setting)
             calls = self._calls(setting)
@@ -209,7 +209,3 @@ def _variant_times(run: Race) -> dict[str, VariantTimes]:
             verdict=None if gain is None else gain.verdict,
         )
     return times
-
-
-def _load() -> float | None:
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -4,7 +4,7 @@ At rate s a share s of the rows and of the columns leaves, so (1 - s)^2 of the w
 figure of arXiv 2412.12951. Inputs of pruned forms are already picked: no gather is in these times.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,10 +21,6 @@ FORMS = ("removed", "rounded", "zeros")
 """Rows and columns really removed; the widths rounded up to ROUND_TO; zeros left in their place."""
 
 ROUND_TO = 16
-SIZES = ((384, 384), (1536, 384))
-"""(rows, columns): attention's matrices and FFN in of MiniLM."""
-
-RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LARGEST = 16384
 
 
@@ -90,25 +86,12 @@ def matmul_point(
 
     None: stopped before there were rounds enough. Raises UserError for a rate outside [0, 1).
     """
-    (rows, rounded_rows), (columns, rounded_columns) = (kept_widths(n, rate) for n in size)
-    widths = {
-        "removed": (rows, columns),
-        "rounded": (rounded_rows, rounded_columns),
-        "zeros": size,
-    }
+    widths = _widths(size, rate)
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(tokens, size[1], generator=generator).to(device, DTYPES[precision])
     weight = torch.randn(size, generator=generator).to(inputs)
-    zeros = weight.clone()
-    zeros[rows:], zeros[:, columns:] = 0, 0
-    calls = {
-        DENSE: _product(inputs, weight, size),
-        "removed": _product(inputs, weight, widths["removed"]),
-        "rounded": _product(inputs, zeros, widths["rounded"]),
-        "zeros": _product(inputs, zeros, size),
-    }
     run = race(
-        calls,
+        _products(inputs, weight, widths),
         baseline=DENSE,
         device=device,
         threads=threads,
@@ -129,6 +112,27 @@ def matmul_point(
         latency={name: latency(values) for name, values in run.seconds.items()},
         speedup={name: speedup(dense, run.seconds[name]) for name in FORMS},
     )
+
+
+def _widths(size: tuple[int, int], rate: float) -> dict[str, tuple[int, int]]:
+    """Each form to the rows and columns that are multiplied."""
+    (rows, rounded_rows), (columns, rounded_columns) = (kept_widths(n, rate) for n in size)
+    return {"removed": (rows, columns), "rounded": (rounded_rows, rounded_columns), "zeros": size}
+
+
+def _products(
+    inputs: Tensor, weight: Tensor, widths: Mapping[str, tuple[int, int]]
+) -> dict[str, Callable[[], Tensor]]:
+    """The dense product, and that of each form."""
+    rows, columns = widths["removed"]
+    zeros = weight.clone()
+    zeros[rows:], zeros[:, columns:] = 0, 0
+    return {
+        DENSE: _product(inputs, weight, widths["zeros"]),
+        "removed": _product(inputs, weight, widths["removed"]),
+        "rounded": _product(inputs, zeros, widths["rounded"]),
+        "zeros": _product(inputs, zeros, widths["zeros"]),
+    }
 
 
 def matmul_curve(

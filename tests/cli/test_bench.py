@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from finegates_engine.cli import bench as cli_bench
 from finegates_engine.cli import bench_tables as cli_bench_tables
-from finegates_engine.cli.bench import find_run
 from finegates_engine.cli.bench_tables import bench_json, ms_text, print_bench, verdict_text
 from finegates_engine.cli.commands import bench
 from finegates_engine.errors import UserError
@@ -163,9 +162,9 @@ def test_a_grid_without_any_cell_fails_with_the_reasons(tmp_path: Path) -> None:
 
 def test_runs_are_found_by_their_hash_and_paths_are_no_runs(tmp_path: Path) -> None:
     store, run = certified_run(tmp_path)
-    assert find_run(store, run.run_id.rsplit("-", 1)[1][:7]).run_id == run.run_id
+    assert store.find(run.run_id.rsplit("-", 1)[1][:7]).run_id == run.run_id
     with pytest.raises(UserError, match="is not one"):
-        find_run(store, "../x")
+        store.find("../x")
 
 
 def test_a_run_or_matmul_must_be_named_not_both() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_runs import places, tiny_run
 
-from finegates_engine.explain import what_if
+from finegates_engine.explain import other_sizes, what_if
 from finegates_engine.explain.what_if import Situation, changes
 from finegates_engine.fold.block import DEFAULT, FoldOptions
 from finegates_engine.prune.compiled import CompiledRun, compile_run, stored_weights
@@ -91,8 +91,8 @@ def test_threads_are_as_before_after_a_call(
 def test_whole_and_uniform_heads_keep_about_as_many_rows(compiled: CompiledRun) -> None:
     spec, dense = compiled.folded.spec, compiled.dense.spec
     for block, full in zip(spec.blocks, dense.blocks, strict=True):
-        uniform = what_if._uniform(block, spec)
-        whole = what_if._whole_heads(block, full, spec)
+        uniform = other_sizes.uniform(block, spec)
+        whole = other_sizes.whole_heads(block, full, spec)
         assert block.heads == uniform.heads
         assert uniform.qkv.rows == 3 * uniform.heads * uniform.width
         assert abs(whole.qkv.rows - block.qkv.rows) <= 3 * full.width / 2
@@ -115,8 +115,8 @@ def test_models_of_other_gates_run(compiled: CompiledRun) -> None:
 
 def test_a_narrowed_model_keeps_the_share_of_weights(compiled: CompiledRun) -> None:
     spec = compiled.dense.spec
-    half = what_if._respecified(spec, lambda block, _: what_if._narrowed(block, spec, 0.5))
-    kept = stored_weights(what_if._filled(half)) / stored_weights(compiled.dense)
+    half = other_sizes.respecified(spec, lambda block, _: other_sizes.narrowed(block, spec, 0.5))
+    kept = stored_weights(other_sizes.filled(half)) / stored_weights(compiled.dense)
     assert kept == pytest.approx(0.5, abs=0.35)  # widths of 8 are steps of a head here
     assert kept < 1
 
