@@ -87,3 +87,20 @@ def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
     source = make_checkout(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert environment._checkout(source) == (None, None)
+
+
+def test_what_a_system_does_not_tell_is_none_or_counted_otherwise(monkeypatch):
+    monkeypatch.delattr(os, "getloadavg", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert environment.load_average() is None
+    assert collect_environment().cores == 1
+
+
+def test_a_machine_without_proc_has_the_name_that_python_knows(monkeypatch):
+    def missing(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(environment.Path, "read_text", missing)
+    monkeypatch.setattr(environment.platform, "processor", lambda: "some cpu")
+    assert environment._cpu_model() == "some cpu"

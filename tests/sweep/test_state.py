@@ -7,34 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from sweep_states import cell, state
 from tiny import child_environment
 
 from finegates_engine.sweep import writer as sweep_writer
-from finegates_engine.sweep.state import FOLDER, CellState, SweepState, read_sweeps
+from finegates_engine.sweep.state import FOLDER, SweepState, read_sweeps
 from finegates_engine.sweep.writer import SweepWriter, new_sweep_id, seconds_left
-
-
-def cell(name: str, **values: Any) -> CellState:
-    return CellState(**{"run_id": name, "target": 0.3, "seed": 0, "epochs": 2.0, **values})
-
-
-def state(*cells: CellState, **values: Any) -> SweepState:
-    plain: dict[str, Any] = {
-        "sweep_id": "20260101-000000-mrpc-abcdef",
-        "task": "mrpc",
-        "method": "finegates",
-        "strategy": "path",
-        "target_unit": "encoder_weights",
-        "metric": "accuracy",
-        "process_id": os.getpid(),
-        "started": 1.0,
-        "heartbeat": 1.0,
-        "cells": cells or (cell("a"), cell("b")),
-    }
-    return SweepState(**{**plain, **values})
 
 
 def test_another_reader_sees_the_plan_at_once_and_each_change(tmp_path: Path) -> None:
@@ -99,8 +79,8 @@ def test_interrupt_and_error_are_told_apart(tmp_path: Path) -> None:
 HOLDS = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = {folders!r}
-from test_state import state
+sys.path.insert(0, {tests!r})
+from sweep_states import state
 from finegates_engine.sweep.writer import SweepWriter
 with SweepWriter(Path({root!r}), state()) as writer:
     writer.update("a", {{"state": "running", "step": 3, "steps": 12}})
@@ -110,9 +90,7 @@ with SweepWriter(Path({root!r}), state()) as writer:
 
 
 def test_a_sweep_whose_process_was_killed_is_recognised(tmp_path: Path) -> None:
-    here = Path(__file__).parent
-    folders = [str(here), str(here.parent)]
-    code = HOLDS.format(folders=folders, root=str(tmp_path))
+    code = HOLDS.format(tests=str(Path(__file__).parents[1]), root=str(tmp_path))
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env=child_environment()
     )

@@ -1,0 +1,26 @@
+"""States of a sweep with made-up cells."""
+
+import os
+from typing import Any
+
+from finegates_engine.sweep.state import CellState, SweepState
+
+
+def cell(name: str, **values: Any) -> CellState:
+    return CellState(**{"run_id": name, "target": 0.3, "seed": 0, "epochs": 2.0, **values})
+
+
+def state(*cells: CellState, **values: Any) -> SweepState:
+    plain: dict[str, Any] = {
+        "sweep_id": "20260101-000000-mrpc-abcdef",
+        "task": "mrpc",
+        "method": "finegates",
+        "strategy": "path",
+        "target_unit": "encoder_weights",
+        "metric": "accuracy",
+        "process_id": os.getpid(),
+        "started": 1.0,
+        "heartbeat": 1.0,
+        "cells": cells or (cell("a"), cell("b")),
+    }
+    return SweepState(**{**plain, **values})
