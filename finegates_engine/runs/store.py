@@ -22,12 +22,12 @@ from finegates_engine.files import Damaged, inside, sync_folder, write_atomic, w
 from finegates_engine.results import RunRecord, RunResult
 from finegates_engine.runs.core_files import decode, encode
 from finegates_engine.runs.index import RUN_ID, Damage, list_runs
+from finegates_engine.runs.names import checked, resolved
 from finegates_engine.runs.stored_run import RECORD_BYTES, StoredRun, json_object, read_record
 
 __all__ = ["Damage", "Damaged", "RunStore", "StoredRun"]
 
 _LATER = re.compile(r"certificate\.json|timings/[A-Za-z0-9][A-Za-z0-9_-]{0,79}\.json")
-_SHOWN = 5
 
 
 class RunStore:
@@ -125,30 +125,8 @@ class RunStore:
         return self.load(text if RUN_ID.fullmatch(text) else self.resolve(text))
 
     def resolve(self, text: str) -> str:
-        """The one run id that is `text`, or begins or ends with it, or whose hash begins with it.
-
-        Raises UserError where there is none, or more than one.
-        """
-        names = self.ids()
-        if text in names:
-            return text
-        fitting = [
-            name
-            for name in names
-            if text and (name.startswith(text) or name.endswith(text) or _hash(name, text))
-        ]
-        if len(fitting) == 1:
-            return fitting[0]
-        if not fitting:
-            raise UserError(
-                f"No run id begins or ends with {text!r} in the store {str(self.root)!r}. "
-                "`finegates runs` lists all."
-            )
-        more = f", and {len(fitting) - _SHOWN} more" if len(fitting) > _SHOWN else ""
-        raise UserError(
-            f"{text!r} fits {len(fitting)} runs: {', '.join(fitting[:_SHOWN])}{more}. "
-            "Give more of the id."
-        )
+        """The one run id that `text` means (see `names.resolved`)."""
+        return resolved(text, self.ids(), where=f"the store {str(self.root)!r}")
 
     def frame(self) -> pd.DataFrame:
         """One row an intact run, ordered by task and id; missing values are NaN.
@@ -277,20 +255,6 @@ class RunStore:
         aside = place / f"{folder.name}-{secrets.token_hex(6)}"
         os.rename(folder, aside)
         return aside
-
-
-def checked(run_id: str) -> str:
-    """The run id itself. Raises UserError where it could not be one, as with a path in it."""
-    if not RUN_ID.fullmatch(run_id):
-        raise UserError(
-            f"Run id {run_id!r} is not one: they look like "
-            "mrpc-finegates-t0.40-s0-1a2b3c4d5e6f. `finegates runs` lists all."
-        )
-    return run_id
-
-
-def _hash(run_id: str, text: str) -> bool:
-    return run_id.rsplit("-", 1)[1].startswith(text)
 
 
 def _renamed(source: Path, target: Path) -> bool:
