@@ -210,7 +210,7 @@ def _connected(address: str) -> Iterator[None]:
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         first = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise UserError(
             f"No Ray cluster answers at {address!r}: {first} Start one with `ray start --head`, "

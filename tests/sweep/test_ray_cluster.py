@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +78,8 @@ def test_a_killed_worker_of_a_cluster_s_cell_is_done_again_to_the_same_bits(
 ) -> None:
     """pytest -m slow tests/sweep/test_ray_cluster.py"""
     pytest.importorskip("ray")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the nodes, which keep backbones there
+    short = tempfile.mkdtemp(prefix="fg")  # Ray's sockets lie there, whose names are bounded
+    monkeypatch.setenv("TMPDIR", short)
     base = tiny_config(tiny_backbone, tiny_task, train={"epochs": 60.0, "batch_size": 16})
     here, there = RunStore(tmp_path / "here"), RunStore(tmp_path / "there")
     run_sweep(base, (0.4,), (0, 1), store=here)
