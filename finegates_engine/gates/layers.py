@@ -14,8 +14,8 @@ class _Gated(torch.autograd.Function):
 
     Kept for the backward pass: x where the column gate or the update is learned, and the
     output before the row gate where that is learned. Gates scale the matrix where it is smaller
-    than the activations. W + s B A is made again, which costs less than to keep it. Plain
-    autograd keeps both products of each gate, and in place of one product with the merged
+    than the activations. W + s B A is kept where it is smaller than x, and made again otherwise.
+    Plain autograd keeps both products of each gate, and in place of one product with the merged
     matrix makes three in each direction.
     """
 
@@ -31,24 +31,32 @@ class _Gated(torch.autograd.Function):
         up: Tensor | None,
     ) -> Tensor:
         kind = x.dtype
-        matrix = _merged(weight, down, up, kind)
+        merged = matrix = _merged(weight, down, up, kind)
         inner = x
         if column is not None and x.numel() > matrix.numel():  # the smaller of the two is scaled
             matrix = matrix * column.to(kind)
         elif column is not None:
             inner = x * column.to(kind)
         y = functional.linear(inner, matrix, None if bias is None else bias.to(kind))
-        _, _, _, row_needed, column_needed, down_needed, up_needed = ctx.needs_input_grad
+        x_needed, _, _, row_needed, column_needed, down_needed, up_needed = ctx.needs_input_grad
         input_needed = column_needed or down_needed or up_needed
+        keep = (x_needed or column_needed) and merged.numel() <= x.numel()
         ctx.save_for_backward(
-            x if input_needed else None, y if row_needed else None, weight, row, column, down, up
+            x if input_needed else None,
+            y if row_needed else None,
+            merged if keep else None,
+            weight,
+            row,
+            column,
+            down,
+            up,
         )
         return y if row is None else y * row.to(kind)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        x, y, weight, row, column, down, up = ctx.saved_tensors
+        x, y, merged, weight, row, column, down, up = ctx.saved_tensors
         x_needed, _, bias_needed, row_needed, column_needed, *_ = ctx.needs_input_grad
         (grad_y,) = grads
         kind, tokens = grad_y.dtype, _flat(grad_y)
@@ -66,7 +74,7 @@ class _Gated(torch.autograd.Function):
             grad_down = (((up.to(kind).T * gate) @ tokens.T) @ flat).to(down.dtype)
             grad_down = grad_down if column is None else grad_down * column
         if x_needed or column_needed:
-            matrix = _merged(weight, down, up, kind)
+            matrix = _merged(weight, down, up, kind) if merged is None else merged
             grad_inner = tokens @ (matrix if row is None else matrix * gate.unsqueeze(1))
             if column_needed:
                 grad_column = (grad_inner * flat).sum(0).to(column.dtype)

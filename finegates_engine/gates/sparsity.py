@@ -134,8 +134,13 @@ def penalty(gates: StochasticGates, plan: GatePlan, target: float | Tensor) -> T
     return (means - (1 - target)).abs().mean()
 
 
-def expected_kept(gates: StochasticGates, plan: GatePlan) -> tuple[Tensor, Tensor]:
-    """Mean probability of being kept and weights, (vectors,) each, in the target's unit."""
+def expected_kept(
+    gates: StochasticGates, plan: GatePlan, spaces: list["_Space"] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean probability of being kept and weights, (vectors,) each, in the target's unit.
+
+    spaces: what `_spaces` gives, for a caller that asks many times.
+    """
     probability = gates.kept_probability()
     if plan.config.target_unit == "gates":
         device = probability.device
@@ -143,35 +148,60 @@ def expected_kept(gates: StochasticGates, plan: GatePlan) -> tuple[Tensor, Tenso
         pressure = gates.split(plan.pressure.to(device))
         means = [_weighted_mean(kept[key], pressure[key]) for key in kept]
         return torch.stack(means), torch.stack([w.sum() for w in weights.values()])
-    return _expected_folded(gates, plan, gates.split(probability))
+    spaces = _spaces(gates, plan) if spaces is None else spaces
+    return _expected_folded(spaces, gates.split(probability), gates.logit.device)
 
 
-def _expected_folded(
-    gates: StochasticGates, plan: GatePlan, kept: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor]:
-    means, weights = [], []
+@dataclass(frozen=True)
+class _Space:
+    """One space of folded dimensions of one block, as far as it does not change in training."""
+
+    acting: tuple[tuple[str, int], ...]
+    """Gate vectors on either side, and the dimensions of each of their gates."""
+
+    pressed: Tensor
+    """Weight of each dimension in the mean, (dimensions,)."""
+
+    pressed_sum: Tensor
+
+    weight: float
+    """Weights of the space's two matrices."""
+
+
+def _spaces(gates: StochasticGates, plan: GatePlan) -> list[_Space]:
+    spaces = []
     pressure = gates.split(plan.pressure.to(gates.logit.device))
     size = plan.shape.head_size
     for layer in range(plan.shape.layers):
         for space, sides in _SPACES.items():
-            acting = {
-                name: kind
+            acting = tuple(
+                (f"{layer}/{name.replace('.', '_')}", size if kind.per_head else 1)
                 for name, kind in plan.kinds.items()
                 if any(side in kind.removes for side in sides)
-            }
+            )
             if not acting:
                 continue
             width = plan.shape.ffn if space == "ffn" else plan.shape.hidden
-            product, pressed = torch.ones(width), torch.zeros(width)
-            product, pressed = product.to(gates.logit), pressed.to(gates.logit)
-            for name, kind in acting.items():
-                key = f"{layer}/{name.replace('.', '_')}"
-                repeats = size if kind.per_head else 1
-                product = product * kept[key].repeat_interleave(repeats)
+            pressed = torch.zeros(width).to(gates.logit)
+            for key, repeats in acting:
                 pressed = pressed + pressure[key].repeat_interleave(repeats)
-            means.append(_weighted_mean(product, pressed))
-            weights.append(2.0 * plan.shape.hidden * width)
-    return torch.stack(means), torch.tensor(weights, device=gates.logit.device)
+            weight = 2.0 * plan.shape.hidden * width
+            spaces.append(_Space(acting, pressed, pressed.sum(), weight))
+    return spaces
+
+
+def _expected_folded(
+    spaces: list[_Space], kept: Mapping[str, Tensor], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    means = []
+    for space in spaces:
+        product: Tensor | None = None
+        for key, repeats in space.acting:
+            part = kept[key] if repeats == 1 else kept[key].repeat_interleave(repeats)
+            product = part if product is None else product * part
+        assert product is not None
+        means.append((product * space.pressed).sum() / space.pressed_sum)
+    return torch.stack(means), torch.tensor([space.weight for space in spaces], device=device)
 
 
 def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -213,11 +243,12 @@ def shift_to_target(gates: StochasticGates, plan: GatePlan, target: float) -> No
     The projection of ProbMask (arXiv 2105.10938) for Gaussian gates; found by bisection.
     """
     original = gates.logit.detach().clone()
+    spaces = _spaces(gates, plan) if plan.config.target_unit == "encoder_weights" else None
     low, high = -0.5, 0.5
     for _ in range(12):
         middle = (low + high) / 2
         gates.logit.copy_(original + middle)
-        means, weights = expected_kept(gates, plan)
+        means, weights = expected_kept(gates, plan, spaces)
         if plan.config.allocation == "budget":
             kept = float((means * weights).sum() / weights.sum())
         else:
