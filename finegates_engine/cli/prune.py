@@ -17,7 +17,14 @@ from finegates_engine.ladder import RUNGS
 from finegates_engine.parity import FORM_NAMES, Certificate, Parity, to_bytes
 from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
-from finegates_engine.text.format import MISSING, bytes_text, metric_label, score_text, share_text
+from finegates_engine.text.format import (
+    MISSING,
+    bytes_text,
+    metric_label,
+    run_words,
+    score_text,
+    share_text,
+)
 from finegates_engine.timing.stored import DENSE, PRUNED
 
 if TYPE_CHECKING:
@@ -159,7 +166,7 @@ def _latency_rows(run: StoredRun, made: "Pruned") -> list[tuple[str, str]]:
                 )
             )
     label = RUNGS["latency_ms"].label
-    return rows or [(label, f"not measured: finegates bench {run.run_id}")]
+    return rows or [(label, f"not measured: finegates bench {run_words(run.run_id, run.root)}")]
 
 
 def _print_parity(console: Console, certificate: Certificate) -> None:
@@ -182,7 +189,8 @@ def _next_lines(
     run: StoredRun, made: "Pruned", options: "BundleOptions", out: Path | None
 ) -> list[str]:
     if out is None:
-        return [f"Certified. As a bundle: finegates prune {run.run_id} --out DIR"]
+        words = run_words(run.run_id, run.root)
+        return [f"Certified. As a bundle: finegates prune {words} --out DIR"]
     total = bytes_text(sum(made.files.values()))
     lines = [f"Written: {out} ({total}). What it is and how to use it: {out / 'README.md'}"]
     if options.compatible:

@@ -18,6 +18,7 @@ from finegates_engine.text.format import (
     bytes_text,
     count_text,
     metric_label,
+    run_words,
     score_text,
     seconds_text,
     share_text,
@@ -53,10 +54,11 @@ def _measured_lines(run: StoredRun, measured: MeasuredLadder) -> list[str]:
     if measured.problem is not None:
         return [measured.problem]
     if measured.ladder.file_bytes is None and run.has_adapter:
-        return [f"Not folded yet: finegates prune {run.run_id}"]
+        return [f"Not folded yet: finegates prune {run_words(run.run_id, run.root)}"]
     cell = measured.latency
     if cell is None:
-        return [f"Not timed yet: finegates bench {run.run_id}"] if run.has_adapter else []
+        words = run_words(run.run_id, run.root)
+        return [f"Not timed yet: finegates bench {words}"] if run.has_adapter else []
     times, setting = cell.speedup, cell.setting
     return [
         f"Latency of {setting.batch} x {setting.tokens} tokens, {setting.threads} thread on "

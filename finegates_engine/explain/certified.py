@@ -9,6 +9,7 @@ from finegates_engine.fold.block import FoldOptions
 from finegates_engine.prune.compiled import CompiledRun, compile_run, fold_model
 from finegates_engine.prune.onnx_export import export_onnx, onnx_options
 from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.text.format import run_words
 from finegates_engine.timing.cells import Contenders
 from finegates_engine.timing.stored import DENSE, passing_certificate
 
@@ -33,13 +34,13 @@ def as_certified(run: StoredRun, folder: Path) -> CertifiedRun:
     except (TypeError, UserError) as error:
         raise UserError(
             f"The certificate of run {run.run_id!r} has a layout that is none ({error}). "
-            f"Make it again: finegates prune {run.run_id}"
+            f"Make it again: finegates prune {run_words(run.run_id, run.root)}"
         ) from error
     compiled = compile_run(run, folder, options)
     if compiled.kept_hash != certificate.kept_hash:
         raise UserError(
             f"Run {run.run_id!r} has a certificate of other kept indices than it folds to now. "
-            f"Make it again: finegates prune {run.run_id}"
+            f"Make it again: finegates prune {run_words(run.run_id, run.root)}"
         )
     return CertifiedRun(compiled, options)
 

@@ -1,14 +1,23 @@
 """Numbers and names as a reader wants them. No torch."""
 
 import math
+import shlex
+from pathlib import Path
 
 from finegates_engine.metrics import METRICS
+
+_DEFAULT_STORE = Path("cached_runs")  # of a command that names none
 
 MISSING = "-"
 """What stands where there is no number."""
 
 UNITS = {"encoder_weights": "encoder weights", "gates": "gates"}
 """Unit of a target -> its words."""
+
+
+def run_words(run_id: str, store: Path) -> str:
+    """How a command names a run: its id, and its store where that is not the default."""
+    return run_id if store == _DEFAULT_STORE else f"{run_id} --store {shlex.quote(str(store))}"
 
 
 def seconds_text(seconds: float) -> str:
