@@ -269,10 +269,19 @@ def _text_boxes(task: str, fields: tuple[str, ...]) -> list[str]:
         name = f"{_KEPT}{task}:{number}"
         widget = f"{name}:box"
         st.session_state.setdefault(name, begin[number])
-        st.session_state.setdefault(widget, st.session_state[name])
+        st.session_state[widget] = st.session_state[name]  # a page loaded again sends no text
         label = "Your text, a row a line" if len(fields) == 1 else f"{field}, a row a line"
         with place:
-            text = st.text_area(parts.plain(label), key=widget, height=_TEXT_HEIGHT[len(fields)])
-        st.session_state[name] = text
+            text = st.text_area(
+                parts.plain(label),
+                key=widget,
+                height=_TEXT_HEIGHT[len(fields)],
+                on_change=_keep,
+                args=(name, widget),
+            )
         texts.append(text)
     return texts
+
+
+def _keep(name: str, widget: str) -> None:
+    st.session_state[name] = st.session_state[widget]

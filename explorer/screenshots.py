@@ -163,6 +163,7 @@ def _shoot(context: Any, address: str, arguments: Any, kind: str, width: int) ->
         if name in CLICKS:
             button, done = CLICKS[name]
             page.get_by_role("button", name=button).click()
+            page.mouse.move(0, 0)  # or the figure that comes there shows its buttons
             page.wait_for_selector(f"button:has-text('{done}')", timeout=_RACE_MS)
             settle(page)
         _fit(page, width)

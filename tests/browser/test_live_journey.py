@@ -74,3 +74,17 @@ def test_click_closes_a_part_too(page, live_address):
     page.mouse.click(*place)
     page.wait_for_selector("h3:has-text('Closing it moves a logit by')", timeout=30_000)
     assert "close=" in page.url
+
+
+@pytest.mark.slow
+def test_page_that_is_loaded_again_has_a_text(page, live_address):
+    page.goto(live_address)
+    box = page.get_by_label("Your text, a row a line")
+    box.fill("a text of my own")
+    box.press("Control+Enter")
+    page.wait_for_selector("h3:has-text('say'), h3:has-text('differ')", timeout=90_000)
+    settle(page)
+    page.reload()
+    settle(page)
+    assert page.get_by_label("Your text, a row a line").input_value()
+    assert page.locator("text=There is no text yet").count() == 0
