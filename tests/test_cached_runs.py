@@ -109,7 +109,7 @@ def cells(name: str) -> list[RunConfig]:
     command = json.loads((STORE.root / MANIFEST).read_text())["runs"][name]["command"]
     plans = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entry, "_sweep", lambda plan, **_: plans.append(plan))
+        patch.setattr(entry, "carry_out", lambda plan, **_: plans.append(plan))
         done = CliRunner().invoke(entry.app, shlex.split(command)[1:])
     assert done.exit_code == 0, done.output
     (plan,) = plans
