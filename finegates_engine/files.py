@@ -2,14 +2,20 @@
 
 import contextlib
 import errno
+import fcntl
+import glob
 import itertools
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from finegates_engine.errors import UserError
+
+ABANDONED_SECONDS = 60.0
+"""Age from which the temporary file of a single write belongs to a process that was killed."""
 
 
 class Damaged(UserError):  # noqa: N818  (a state of a file, told to the user as such)
@@ -19,7 +25,8 @@ class Damaged(UserError):  # noqa: N818  (a state of a file, told to the user as
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step: whoever reads sees the old file or the new one.
 
-    On the disk when it returns. Raises OSError; nothing is left behind then.
+    On the disk when it returns. Raises OSError; nothing is left behind then. What a process that
+    was killed in such a write of the same file has left is removed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -30,6 +37,26 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+    remove_abandoned(path.parent, f".{glob.escape(path.name)}.*.tmp")
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Remove files of this pattern that are too old for a write that still goes on."""
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path) -> Iterator[None]:
+    """Mark a folder as in use by this process, until it ends. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:

@@ -1,6 +1,7 @@
 """A folder that appears whole or not at all, and replaces nothing but a bundle. No torch."""
 
 import contextlib
+import glob
 import json
 import os
 import secrets
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from finegates_engine.errors import UserError
-from finegates_engine.files import sync_folder
+from finegates_engine.files import held_folder, sync_folder
 
 BUNDLE_FORMAT = "finegates-bundle"
 MANIFEST_FILE = "manifest.json"
@@ -49,10 +50,12 @@ def check_target(target: Path, *, force: bool) -> None:
 def new_folder(target: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `target` to be filled, which takes its name when all went well.
 
-    Whatever goes wrong, `target` is as it was. Raises UserError as `check_target` does, and where
+    Whatever goes wrong, `target` is as it was, and what a process that was killed here has left
+    beside it is cleared. Raises UserError as `check_target` does, and where
     the disk or permissions do not allow it.
     """
     target = target.resolve()
+    _clear_killed(target)
     check_target(target, force=force)
     made = _missing_parents(target)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}.tmp"
@@ -60,17 +63,31 @@ def new_folder(target: Path, *, force: bool) -> Iterator[Path]:
         with said_plainly(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
-        yield temporary
-        check_target(target, force=force)
-        with said_plainly(target):
-            _settle(temporary)
-            _publish(temporary, target)
+        with held_folder(temporary):
+            yield temporary
+            check_target(target, force=force)
+            with said_plainly(target):
+                _settle(temporary)
+                _publish(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+
+
+def _clear_killed(target: Path) -> None:
+    """Remove what killed processes have left beside `target`; an older bundle that one of them
+    had moved aside takes its place again."""
+    for aside in sorted(target.parent.glob(f".{glob.escape(target.name)}.*.old")):
+        with contextlib.suppress(OSError), held_folder(aside):
+            if not os.path.lexists(target):
+                os.rename(aside, target)
+    for kind in ("old", "tmp"):
+        for folder in target.parent.glob(f".{glob.escape(target.name)}.*.{kind}"):
+            with contextlib.suppress(OSError), held_folder(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -122,16 +139,16 @@ def _settle(folder: Path) -> None:
 
 
 def _publish(temporary: Path, target: Path) -> None:
-    aside = None
     if target.is_dir() and any(target.iterdir()):
         aside = target.parent / f".{target.name}.{secrets.token_hex(6)}.old"
-        os.rename(target, aside)
-    try:
+        with held_folder(target):  # also when it is moved aside
+            os.rename(target, aside)
+            try:
+                os.rename(temporary, target)
+            except BaseException:
+                os.rename(aside, target)
+                raise
+            shutil.rmtree(aside, ignore_errors=True)
+    else:
         os.rename(temporary, target)
-    except BaseException:
-        if aside is not None:
-            os.rename(aside, target)
-        raise
-    if aside is not None:
-        shutil.rmtree(aside, ignore_errors=True)
     sync_folder(target.parent)

@@ -18,7 +18,14 @@ import filelock
 import pandas as pd
 
 from finegates_engine.errors import UserError
-from finegates_engine.files import Damaged, inside, sync_folder, write_atomic, write_synced
+from finegates_engine.files import (
+    Damaged,
+    inside,
+    remove_abandoned,
+    sync_folder,
+    write_atomic,
+    write_synced,
+)
 from finegates_engine.results import RunRecord, RunResult
 from finegates_engine.runs.core_files import decode, encode
 from finegates_engine.runs.index import RUN_ID, Damage, list_runs
@@ -42,6 +49,7 @@ class RunStore:
             probe = self._work() / f"probe-{secrets.token_hex(6)}"
             write_synced(probe, b"")
             probe.unlink()
+            remove_abandoned(probe.parent, "probe-*")
         except OSError as error:
             raise UserError(
                 f"Store {str(self.root)!r} cannot be written ({error.strerror or error}). "
@@ -197,13 +205,18 @@ class RunStore:
         folder.mkdir(exist_ok=True)
         return folder
 
+    def left_of(self, run_id: str) -> list[Path]:
+        """Folders in which a cell is or was trained and saved."""
+        work = self.root / ".work"
+        folders = (work / checked(run_id), *work.glob(f"saving-{run_id}-*"))
+        return [folder for folder in folders if folder.is_dir()]
+
     def clear_scratch(self, run_id: str) -> None:
         """Remove the scratch folder of a cell, and what a killed save of it has left.
 
         To be called with its lock held.
         """
-        work = self._work()
-        for folder in (work / checked(run_id), *work.glob(f"saving-{run_id}-*")):
+        for folder in self.left_of(run_id):
             shutil.rmtree(folder, ignore_errors=True)
 
     def lock(self, run_id: str) -> filelock.BaseFileLock:

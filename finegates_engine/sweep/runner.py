@@ -123,6 +123,6 @@ def _check_ranks(executor: "Executor | None") -> None:
 
 def _clear_leftovers(store: RunStore, run_id: str) -> None:
     """Remove the scratch of a run that was saved just before its process was killed."""
-    if (store.root / ".work" / run_id).is_dir() and store.exists(run_id):
+    if store.left_of(run_id) and store.exists(run_id):
         with contextlib.suppress(filelock.Timeout), store.lock(run_id):
             store.clear_scratch(run_id)

@@ -150,3 +150,7 @@ def _forget_old(folder: Path) -> None:
             for file in (path, lock):
                 with contextlib.suppress(OSError):
                     file.unlink()
+    for path in folder.glob(".*.json.*.tmp"):  # of a sweep that was killed while it wrote
+        if not held(folder / f"{path.name[1:].split('.json.')[0]}.lock"):
+            with contextlib.suppress(OSError):
+                path.unlink()
