@@ -67,3 +67,15 @@ def test_only_a_file_inside_the_root_and_not_too_large_is_read(tmp_path):
         assert str(error.value) == reason
     with pytest.raises(Damaged, match="a is too large: 5 bytes, at most 4 are read"):
         read("a", limit=4)
+
+
+def test_what_a_killed_write_has_left_goes_with_the_next_one(tmp_path):
+    old, fresh, other = (tmp_path / f".{name}.tmp" for name in ("a.json.1", "a.json.2", "b.json.1"))
+    for path in (old, fresh, other):
+        path.write_text("half")
+    for path in (old, other):
+        os.utime(path, (1.0, 1.0))
+    write_atomic(tmp_path / "a.json", b"{}")
+    assert not old.exists()
+    assert fresh.exists(), "its writer may still be at work"
+    assert other.exists(), "it belongs to another file"

@@ -75,6 +75,7 @@ def list_runs(root: Path) -> tuple[pd.DataFrame, list[Damage]]:
     found, damaged = _scan(root)
     cached = _read_cache(root)
     known = dict(zip(cached["run_id"], cached[_SIGNATURE], strict=True))
+    signatures = {run.run_id: run.signature for run in found}
     rows = []
     for run in found:
         if known.get(run.run_id) == run.signature:
@@ -82,8 +83,10 @@ def list_runs(root: Path) -> tuple[pd.DataFrame, list[Damage]]:
         try:
             rows.append(_row(run, read_record(run.folder, root=root)))
         except Damaged as error:
+            if not os.path.lexists(run.folder):  # deleted since it was found
+                signatures.pop(run.run_id)
+                continue
             damaged.append(Damage(f"{run.task}/{run.run_id}", str(error)))
-    signatures = {run.run_id: run.signature for run in found}
     same = [signatures.get(name) == signature for name, signature in known.items()]
     frame = cached
     if rows or not all(same):
@@ -109,7 +112,8 @@ def _scan(root: Path) -> tuple[list[_Found], list[Damage]]:
             try:
                 found.append(_Found(task.name, run.name, run.path, _signature(run.path)))
             except FileNotFoundError:
-                damaged.append(Damage(place, "run.json is missing"))
+                if os.path.lexists(run.path):  # else it was deleted since it was listed
+                    damaged.append(Damage(place, "run.json is missing"))
             except OSError as error:
                 damaged.append(Damage(place, f"run.json cannot be read ({error.strerror})"))
     return _without_doubles(found, damaged), damaged

@@ -120,6 +120,8 @@ class RunStore:
         try:
             return StoredRun(self._record(folder), folder, self.root)
         except Damaged as error:
+            if not os.path.lexists(folder):  # deleted since it was found
+                return self.load(run_id)
             raise Damaged(f"Run {run_id!r} is damaged: {error}.") from error
 
     def ids(self) -> list[str]:

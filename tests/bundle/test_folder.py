@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +132,45 @@ def test_folder_without_permission_is_said_plainly(tmp_path: Path) -> None:
             write(tmp_path / "bundle", "x")
     finally:
         tmp_path.chmod(0o700)
+
+
+def killed_at_rename(target: Path, number: int) -> None:
+    """A process that is killed at its n-th rename while it replaces a bundle."""
+    pid = os.fork()
+    if pid == 0:
+        seen: list[str] = []
+
+        def hook(event: str, args: Any) -> None:
+            if event == "os.rename":
+                seen.append(event)
+                if len(seen) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        write(target, "new", force=True)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_a_killed_process_has_left_is_cleared_and_the_older_bundle_is_back(
+    tmp_path: Path, number: int
+) -> None:
+    target = tmp_path / "bundle"
+    write(target, "old")
+    killed_at_rename(target, number)
+    assert len(names_in(tmp_path)) == 2
+    with pytest.raises(UserError, match="is a bundle already"):
+        write(target, "newer")
+    assert names_in(tmp_path) == ["bundle"]
+    assert (target / "sub" / "file.txt").read_text() == "old"
+    write(target, "newer", force=True)
+    assert (target / "sub" / "file.txt").read_text() == "newer"
+
+
+def test_folder_that_another_process_fills_is_left_alone(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "bundle", force=False) as folder:
+        (folder / "file").write_text("x")
+        write(tmp_path / "bundle", "first")
+        assert (folder / "file").exists()
+        shutil.rmtree(tmp_path / "bundle")

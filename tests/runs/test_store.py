@@ -16,6 +16,7 @@ from run_examples import make_config, make_result
 
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
+from finegates_engine.runs import index
 from finegates_engine.runs import store as runs
 from finegates_engine.runs.core_files import encode
 from finegates_engine.runs.store import RunStore
@@ -181,6 +182,55 @@ def test_process_killed_before_the_rename_leaves_no_run(store):
     store.clear_scratch(make_result().run_id)
     assert leftovers(store) == []
     assert store.save(make_result())
+
+
+def test_what_a_killed_save_has_left_is_found_without_its_scratch(store):
+    run_id = make_result().run_id
+    store.save(make_result())
+    left = store.root / ".work" / f"saving-{run_id}-0a1b2c3d4e5f"
+    left.mkdir()
+    assert store.left_of(run_id) == [left]
+    store.clear_scratch(run_id)
+    assert store.left_of(run_id) == []
+
+
+def test_probe_of_a_killed_process_goes_with_the_next_one(store):
+    store.check_writable()
+    probe = store.root / ".work" / "probe-0a1b2c"
+    probe.touch()
+    os.utime(probe, (1.0, 1.0))
+    store.check_writable()
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("moment", ["read_record", "_signature"])
+def test_run_deleted_while_a_listing_reads_it_is_gone_and_not_damaged(saved, monkeypatch, moment):
+    store, run_id, folder = saved
+    real = getattr(index, moment)
+
+    def deletes_first(*args, **options):
+        if folder.exists():
+            store.delete(run_id)
+        return real(*args, **options)
+
+    monkeypatch.setattr(index, moment, deletes_first)
+    frame, damaged = index.list_runs(store.root)
+    assert frame.empty
+    assert damaged == []
+
+
+def test_run_deleted_while_it_is_loaded_is_unknown_and_not_damaged(saved, monkeypatch):
+    store, run_id, _ = saved
+    real = runs.read_record
+
+    def deletes_first(folder, **options):
+        store.delete(run_id)
+        return real(folder, **options)
+
+    monkeypatch.setattr(runs, "read_record", deletes_first)
+    with pytest.raises(UserError, match="is not in the store") as caught:
+        store.load(run_id)
+    assert not isinstance(caught.value, Damaged)
 
 
 def test_of_processes_that_save_the_same_run_one_wins_and_none_fails(store):

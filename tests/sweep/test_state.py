@@ -107,6 +107,18 @@ def test_a_sweep_whose_process_was_killed_is_recognised(tmp_path: Path) -> None:
     assert dead.cells[0].step == 3
 
 
+def test_what_a_sweep_killed_in_a_write_has_left_goes_with_the_next_sweep(tmp_path: Path) -> None:
+    with SweepWriter(tmp_path, state()) as alive:
+        mine = tmp_path / FOLDER / f".{alive.state.sweep_id}.json.0a1b2c3d4e5f.tmp"
+        left = tmp_path / FOLDER / ".20200101-000000-reviews-0a1b2c.json.0a1b2c3d4e5f.tmp"
+        for path in (mine, left):
+            path.write_text("{")
+        with SweepWriter(tmp_path, dataclasses.replace(state(), sweep_id="another")):
+            pass
+        assert mine.exists(), "its sweep lives"
+        assert not left.exists()
+
+
 def test_a_state_that_cannot_be_used_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     with SweepWriter(tmp_path, state()):
         pass
