@@ -48,6 +48,14 @@ def remove_abandoned(folder: Path, pattern: str) -> None:
                 path.unlink()
 
 
+def probe(folder: Path) -> None:
+    """Write a file into a folder and remove it. Raises OSError where that cannot be done."""
+    path = folder / f"probe-{secrets.token_hex(6)}"
+    write_synced(path, b"")
+    path.unlink()
+    remove_abandoned(folder, "probe-*")
+
+
 @contextlib.contextmanager
 def held_folder(folder: Path) -> Iterator[None]:
     """Mark a folder as in use by this process, until it ends. Raises OSError."""

@@ -18,14 +18,7 @@ import filelock
 import pandas as pd
 
 from finegates_engine.errors import UserError
-from finegates_engine.files import (
-    Damaged,
-    inside,
-    remove_abandoned,
-    sync_folder,
-    write_atomic,
-    write_synced,
-)
+from finegates_engine.files import Damaged, inside, probe, sync_folder, write_atomic, write_synced
 from finegates_engine.results import RunRecord, RunResult
 from finegates_engine.runs.core_files import decode, encode
 from finegates_engine.runs.index import RUN_ID, Damage, list_runs
@@ -46,10 +39,7 @@ class RunStore:
     def check_writable(self) -> None:
         """Raises UserError unless a run could be saved; to be called before a training."""
         try:
-            probe = self._work() / f"probe-{secrets.token_hex(6)}"
-            write_synced(probe, b"")
-            probe.unlink()
-            remove_abandoned(probe.parent, "probe-*")
+            probe(self._work())
         except OSError as error:
             raise UserError(
                 f"Store {str(self.root)!r} cannot be written ({error.strerror or error}). "
@@ -209,15 +199,11 @@ class RunStore:
 
     def left_of(self, run_id: str) -> list[Path]:
         """Folders in which a cell is or was trained and saved."""
-        work = self.root / ".work"
-        folders = (work / checked(run_id), *work.glob(f"saving-{run_id}-*"))
-        return [folder for folder in folders if folder.is_dir()]
+        patterns = (checked(run_id), f"saving-{run_id}-*")
+        return [path for pattern in patterns for path in (self.root / ".work").glob(pattern)]
 
     def clear_scratch(self, run_id: str) -> None:
-        """Remove the scratch folder of a cell, and what a killed save of it has left.
-
-        To be called with its lock held.
-        """
+        """Remove what `left_of` names; to be called with the cell's lock held."""
         for folder in self.left_of(run_id):
             shutil.rmtree(folder, ignore_errors=True)
 
