@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+LONGEST_SECONDS = 3600.0
+"""Time in which a child must end, on however busy a machine."""
+
 _WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.utime"}
 _SWEEP_FILE = re.compile(r"\.sweeps/\d{8}-\d{6}-[a-z]+-[0-9a-f]{6}\.(json|lock)")
 
@@ -46,7 +49,7 @@ class Child:
             _be_child(work, log)
         self.code: int | None = None
 
-    def wait(self, seconds: float = 300) -> int | None:
+    def wait(self, seconds: float = LONGEST_SECONDS) -> int | None:
         """Its exit code, negative for a signal; None: it still runs after `seconds`."""
         end = time.monotonic() + seconds
         while self.code is None:
@@ -79,7 +82,7 @@ def run_and_kill(work: Callable[[], Any], folder: Path, moment: Moment | None, l
 
     child = Child(armed, log)
     timed = moment is not None and moment.kind == "time"
-    code = child.wait(moment.at if timed and moment else 300)
+    code = child.wait(moment.at if timed and moment else LONGEST_SECONDS)
     if code is None:
         code = child.kill()
     if code not in (0, -signal.SIGKILL) or (code and moment is None):
