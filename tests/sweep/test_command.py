@@ -28,7 +28,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def test_command_gives_the_config_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = from_json(CONFIGS[name])
     plans: list[Any] = []
-    monkeypatch.setattr(cli, "_sweep", lambda plan, **_: plans.append(plan))
+    monkeypatch.setattr(cli, "carry_out", lambda plan, **_: plans.append(plan))
     words = shlex.split(sweep_command(config))
     done = CliRunner().invoke(cli.app, words[1:])
     assert done.exit_code == 0, done.output
