@@ -149,7 +149,7 @@ def _quantile(values: list[float], share: float) -> float | None:
 
 async def _visitor(address: str, number: int, plan: Plan, end: float, seen: Seen) -> None:
     """Goes from page to page; comes within the first seconds, not all at once."""
-    chance = random.Random(number)  # noqa: S311
+    chance = random.Random(number)
     await asyncio.sleep(chance.uniform(0, min(plan.pause_s, 10)))
     try:
         async with Session(address) as session:
@@ -205,7 +205,7 @@ async def _browsers(address: str, plan: Plan, end: float, seen: Seen) -> None:
 async def _browse(
     browser: Any, address: str, number: int, plan: Plan, end: float, seen: Seen
 ) -> None:
-    chance = random.Random(1000 + number)  # noqa: S311
+    chance = random.Random(1000 + number)
     try:
         context = await browser.new_context(viewport={"width": 1280, "height": 900})
         page = await context.new_page()

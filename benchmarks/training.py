@@ -167,7 +167,7 @@ def measure_times(
         step()
         step()
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    shuffled = random.Random(0)  # noqa: S311
+    shuffled = random.Random(0)
     gc.disable()
     for done in range(rounds):
         for name in shuffled.sample(names, len(names)):

@@ -12,6 +12,7 @@ import streamlit as st
 from explorer import compare_words, loaders, parts, selection
 from explorer.figures.agreement import jaccard_figure
 from explorer.figures.changes import changes_figure, errors_figure
+from explorer.sweep_request import UPLOAD_LIMITS
 from finegates_engine.analysis.compare_runs import (
     CHANGES,
     LOST,
@@ -250,12 +251,25 @@ def _ask_for_texts(pair: Pair, record: RunRecord, found: Comparison) -> None:
 def _given(record: RunRecord, found: Comparison, uploaded: Any, typed: str) -> RowTexts:
     hashes = set(found.rows["text_hash"])
     if uploaded is None:
-        return find_texts(record.config.task, hashes, data=Path(typed))
+        try:
+            return find_texts(record.config.task, hashes, data=Path(typed))
+        except (UserError, ValueError, OSError) as error:
+            # Whoever sees this page must not learn from it what else lies on the machine.
+            raise UserError(
+                "At that place there are no rows of this run's columns. Give a CSV, JSON lines or "
+                "Parquet file, or a folder with one for each split."
+            ) from error
+    ending = uploaded.name.rsplit(".", 1)[-1].lower()
+    if ending not in _FILES:
+        raise UserError(f"Only {', '.join(_FILES)} files are read here.")
     with tempfile.TemporaryDirectory() as folder:
         # Only the ending of the name is taken from the user.
-        path = Path(folder) / f"upload.{uploaded.name.rsplit('.', 1)[-1].lower()}"
+        path = Path(folder) / f"upload.{ending}"
         path.write_bytes(uploaded.getvalue())
-        return find_texts(record.config.task, hashes, data=path)
+        try:
+            return find_texts(record.config.task, hashes, data=path, limits=UPLOAD_LIMITS)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), "The file")) from error
 
 
 def gates(pair: Pair) -> None:

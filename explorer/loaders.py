@@ -186,7 +186,7 @@ def run_versions(root: str) -> dict[str, str]:
 def _folders(path: str) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(path) as entries:
-            return [e for e in entries if not e.name.startswith(".") and e.is_dir()]
+            return [e for e in entries if not e.name.startswith(".") and os.path.isdir(e.path)]
     except OSError:
         return []
 

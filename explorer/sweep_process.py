@@ -26,7 +26,7 @@ from pydantic.dataclasses import dataclass
 
 from explorer.sweep_request import SweepRequest
 from finegates_engine.errors import UserError
-from finegates_engine.files import Damaged, read_file, write_atomic
+from finegates_engine.files import Damaged, read_end, read_file, write_atomic
 from finegates_engine.sweep.state import FOLDER, SweepState, held
 
 LAUNCHED = "launched"
@@ -135,9 +135,9 @@ def log_text(root: Path, launch_id: str) -> str:
     """The end of what the process said, at most LOG_BYTES."""
     if not _ID.fullmatch(launch_id):
         return ""
-    with contextlib.suppress(OSError), open(_folder(root) / launch_id / "log.txt", "rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
-        return file.read(LOG_BYTES).decode("utf-8", "replace").strip()
+    with contextlib.suppress(Damaged):
+        path = _folder(root) / launch_id / "log.txt"
+        return read_end(path, root=root, most=LOG_BYTES).decode("utf-8", "replace").strip()
     return ""
 
 

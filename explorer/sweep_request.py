@@ -13,18 +13,23 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.dataclasses import dataclass
 
 from finegates_engine.cli.entry import DEMO
-from finegates_engine.config import TaskConfig, TrainConfig, explain
+from finegates_engine.config import TaskConfig, TrainConfig
 from finegates_engine.data.load import TaskData, load_task
 from finegates_engine.data.table_files import read_file
 from finegates_engine.errors import UserError
 from finegates_engine.files import write_atomic
 from finegates_engine.method_table import spec_of
 from finegates_engine.sweep.state import FOLDER
+from finegates_engine.tables.limits import TableLimits
 from finegates_engine.tasks import TASKS
+from finegates_engine.validation import explain
 
 UPLOADS = "uploads"
 UPLOAD_MB = 50
 """Larger files are refused."""
+
+UPLOAD_LIMITS = TableLimits(unpacked_bytes=500_000_000, rows=2_000_000, columns=1000)
+"""Of an uploaded file, once it is unpacked."""
 
 KINDS = ("csv", "jsonl")
 KEPT = 20
@@ -211,7 +216,8 @@ def read_upload(root: Path, upload: str, name: str) -> Any:
     """All columns of an uploaded file, pyarrow.Table. Raises UserError in the user's words."""
     with in_users_words(upload_path(root, upload), name):
         try:
-            table = read_file(upload_path(root, upload), _EveryColumn(), ()).table
+            path = upload_path(root, upload)
+            table = read_file(path, _EveryColumn(), (), limits=UPLOAD_LIMITS).table
         except KeyError as error:  # of Arrow, which finds no single column of that name
             raise UserError(
                 f"{name} has two columns of one name. Rename one of them in its first line."

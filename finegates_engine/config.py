@@ -21,6 +21,9 @@ from pydantic.dataclasses import dataclass
 
 from finegates_engine.errors import UserError
 from finegates_engine.method_options import Options, read_options
+from finegates_engine.validation import MOST_COUNT, PRINTABLE, brief, explain
+
+_MOST_LEVELS = 1000
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -32,30 +35,43 @@ class TaskConfig:
     name: str = Field(default="agreement", pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
     """Task: one of the table (see `finegates tasks`), or a name of your own together with data."""
 
-    data: str | None = None
+    data: str | None = Field(default=None, max_length=4096, pattern=PRINTABLE)
     """Folder of train.parquet and validation.parquet, or one CSV, JSONL or Parquet file."""
 
     text_fields: tuple[str, ...] = ()
     """Columns with the text, one or two. Empty: those of the task's table."""
 
-    label_field: str = "label"
+    label_field: str = Field(default="label", max_length=1000, pattern=PRINTABLE)
     """Column with the label."""
 
-    max_train_samples: int | None = Field(default=None, ge=1)
+    max_train_samples: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Use only the first N training rows, as the papers do. None: all."""
 
-    max_eval_samples: int | None = Field(default=None, ge=1)
+    max_eval_samples: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Use only the first N validation rows. None: all."""
 
     max_tokens: int = Field(default=128, ge=4, le=4096)
     """Tokens of one row, pairs together; longer rows are cut."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in self.text_fields:
+            if len(name) > 1000 or not name.isprintable():
+                raise ValueError(f"text_fields has a name that is no column's: {name[:80]!r}")
+        if len(self.text_fields) > 100:
+            raise ValueError(f"text_fields must be one or two, got {len(self.text_fields)}")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ModelConfig:
     """The frozen backbone, what is put around it, and what is trained beside the gates."""
 
-    backbone: str = "sentence-transformers/all-MiniLM-L6-v2"
+    backbone: str = Field(
+        default="sentence-transformers/all-MiniLM-L6-v2",
+        max_length=4096,
+        pattern=PRINTABLE.replace("[^", "[^<>"),
+    )
     """Hub id or local folder of the frozen model."""
 
     pooling: Literal["mean", "model"] = "mean"
@@ -219,7 +235,7 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     """Trade time for memory: recompute activations in the backward pass."""
 
-    early_stop: int = Field(default=0, ge=0)
+    early_stop: int = Field(default=0, ge=0, le=MOST_COUNT)
     """End after this many epochs without a better score once the gates are final. 0: never."""
 
 
@@ -259,6 +275,8 @@ class RunConfig:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if len(self.path) > _MOST_LEVELS or any(not 0 <= level < 1 for level in self.path):
+            raise ValueError(f"path must be targets in [0, 1), got {brief(self.path)}")
         levels = [*self.path, self.gates.target]
         if any(b <= a for a, b in itertools.pairwise(levels)):
             raise ValueError(f"targets of a path must rise, got {levels}")
@@ -280,14 +298,3 @@ def from_json(values: Mapping[str, Any]) -> RunConfig:
         return _ADAPTER.validate_python(dict(values))
     except ValidationError as error:
         raise UserError(explain(error)) from error
-
-
-def explain(error: ValidationError) -> str:
-    """A pydantic error as one line a problem: field, value, what is allowed."""
-    lines = []
-    for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"]) or "config"
-        text = problem["msg"].removeprefix("Value error, ")
-        shown = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
-        lines.append(f"{field}: {text[:1].lower()}{text[1:]}{shown}")
-    return "\n".join(lines)

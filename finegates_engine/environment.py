@@ -5,13 +5,16 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from finegates_engine import __version__
+from finegates_engine.validation import PRINTABLE
 
 _STRICT = ConfigDict(extra="forbid")
+_Short = Annotated[str, StringConstraints(max_length=256, pattern=PRINTABLE)]
 
 PACKAGES = (
     "torch",
@@ -33,22 +36,22 @@ _GIT_SECONDS = 10.0
 class Environment:
     """Software and hardware of a run; nothing that names a person, a host or a folder."""
 
-    versions: dict[str, str | None]
+    versions: dict[_Short, _Short | None] = Field(max_length=200)
     """Python, this engine and packages. None: not installed."""
 
-    platform: str
+    platform: _Short
     """Operating system, its release and the architecture."""
 
-    cpu: str | None
+    cpu: _Short | None
     """Model of the CPU."""
 
-    cores: int = Field(ge=1)
+    cores: int = Field(ge=1, le=2**20)
     """Logical cores that this process may use."""
 
-    accelerator: str | None
+    accelerator: _Short | None
     """Model of the GPU that was used. None: the CPU did the work."""
 
-    commit: str | None
+    commit: _Short | None
     """Git commit of the engine's source. None: not run from a checkout."""
 
     dirty: bool | None

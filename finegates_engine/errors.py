@@ -2,6 +2,19 @@
 
 from collections.abc import Iterable
 
+MOST_CHARACTERS = 2000
+"""Of an error that names something of a file."""
+
+
+def printable(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Text of others as one line: what is no visible character is written as its code.
+
+    >>> printable("a\x1b[31mb\n")
+    'a\\x1b[31mb\\n'
+    """
+    cut = text if len(text) <= most else f"{text[:most]}..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
 
 class UserError(ValueError):
     """Something the user asked for cannot be done; the text says what, why, and what to do.

@@ -11,15 +11,19 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from finegates_engine.errors import UserError
+from finegates_engine.errors import UserError, printable
 
 ABANDONED_SECONDS = 60.0
 """Age from which the temporary file of a single write belongs to a process that was killed."""
 
 
 class Damaged(UserError):  # noqa: N818  (a state of a file, told to the user as such)
-    """A stored file or run that cannot be used; the text is the reason."""
+    """A stored file or run that cannot be used; the text is the reason, in one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(printable(reason))
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -96,6 +100,23 @@ def read_file(path: str | Path, *, root: str | Path, limit: int) -> bytes:
     A link that leads out of `root`, be it the file or a folder on the way to it, a pipe or a device
     is refused before it is read. Raises Damaged with the reason.
     """
+    with _opened(path, root) as (file, size):
+        if size > limit:
+            name = os.path.basename(path)
+            raise Damaged(f"{name} is too large: {size:,} bytes, at most {limit:,} are read")
+        return file.read(limit)
+
+
+def read_end(path: str | Path, *, root: str | Path, most: int) -> bytes:
+    """The last `most` bytes of such a file. Raises Damaged with the reason, as `read_file`."""
+    with _opened(path, root) as (file, size):
+        file.seek(max(0, size - most))
+        return file.read(most)
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, root: str | Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file inside `root`, and its size."""
     name = os.path.basename(path)
     with _reasons(name):
         _check_links(path, root)
@@ -104,11 +125,7 @@ def read_file(path: str | Path, *, root: str | Path, limit: int) -> bytes:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Damaged(f"{name} is not a file")
-            if status.st_size > limit:
-                raise Damaged(
-                    f"{name} is too large: {status.st_size:,} bytes, at most {limit:,} are read"
-                )
-            return file.read(limit)
+            yield file, status.st_size
 
 
 def list_folder(path: str | Path, *, root: str | Path, most: int) -> list[str]:

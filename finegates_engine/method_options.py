@@ -1,11 +1,14 @@
 """Options of methods: named numbers, read from text and checked against their ranges. No torch."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from finegates_engine.errors import UserError
 
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_MOST, _MESSAGE = 100, 300
 Options = tuple[tuple[str, float], ...]
 """Names and values of a method's options, in the order of the names."""
 
@@ -39,7 +42,10 @@ def read_options(value: Any) -> Any:
     if all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         pairs.sort(key=lambda pair: str(pair[0]))
         if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError(f"an option is given twice in {pairs}")
+            raise ValueError(f"an option is given twice in {pairs}"[:_MESSAGE])
+        if len(pairs) > _MOST or not all(_NAME.fullmatch(str(name)) for name, _ in pairs):
+            text = f"options are at most {_MOST} names in lower case, got {pairs}"
+            raise ValueError(text[:_MESSAGE])
     return tuple(pairs)
 
 

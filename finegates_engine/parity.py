@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from finegates_engine.config import explain
 from finegates_engine.environment import Environment
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 from finegates_engine.runs.stored_run import StoredRun
+from finegates_engine.validation import explain
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 

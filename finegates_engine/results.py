@@ -4,24 +4,28 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from finegates_engine.config import RunConfig
 from finegates_engine.environment import Environment
 from finegates_engine.fold.dimensions import EncoderShape
 from finegates_engine.identity import NUMERICS_VERSION
-from finegates_engine.ladder import Ladder
+from finegates_engine.ladder import RUNGS, Ladder
+from finegates_engine.validation import MOST_COUNT, PRINTABLE
 
 SCHEMA_VERSION: Final = 1
 """Raised whenever a run.json of this version cannot be read as one of the version before."""
 
 TrainedKind = Literal["gates", "biases", "low_rank", "head"]
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=PRINTABLE)]
+_Score = Annotated[float, Field(ge=-1e9, le=1e9)]
 Metrics = dict[str, dict[str, float | None]]
 """Validation split to metric name to score; None where the metric is not defined."""
 
@@ -33,6 +37,7 @@ ADAPTER_PREFIXES = (LOCATION, VALUE, "biases.", "low_rank.", "head.")
 MAX_FRAMES = 32
 PREDICTION_COLUMNS = ("row_id", "text_hash", "label", "split")
 _PROBABILITY = re.compile(r"prob_\d+")
+_SHARES = [name for name, rung in RUNGS.items() if rung.unit == "share"]
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -40,19 +45,19 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 class Costs:
     """What the training took on its machine."""
 
-    seconds_total: float = Field(ge=0)
+    seconds_total: float = Field(ge=0, le=1e12)
     """Wall time of the run, evaluation included."""
 
-    seconds_per_step: float | None = Field(ge=0)
+    seconds_per_step: float | None = Field(ge=0, le=1e12)
     """Median wall time of a training step. None: nothing was trained."""
 
-    steps: int = Field(ge=0)
+    steps: int = Field(ge=0, le=MOST_COUNT)
     """Optimiser steps."""
 
-    peak_memory_bytes: int | None = Field(ge=0)
+    peak_memory_bytes: int | None = Field(ge=0, le=MOST_COUNT)
     """Largest memory held by the process, or by the accelerator where there was one."""
 
-    trained_parameters: dict[TrainedKind, int]
+    trained_parameters: dict[TrainedKind, Annotated[int, Field(ge=0, le=MOST_COUNT)]]
     """Trained values by kind. Methods without gates count theirs under biases, low_rank or head."""
 
 
@@ -60,16 +65,16 @@ class Costs:
 class Identity:
     """What the run id's hash was taken of, beside the config."""
 
-    data_hash: str = Field(min_length=1, max_length=128)
+    data_hash: _Text
     """Hash of the content of the splits."""
 
-    weights_hash: str = Field(min_length=1, max_length=128)
+    weights_hash: _Text
     """Hash of the backbone's weights."""
 
-    base_weights: str = Field(min_length=1, max_length=256)
+    base_weights: _Text
     """Hub id of the backbone (or its folder's name), for loading the base weights again."""
 
-    numerics_version: int = NUMERICS_VERSION
+    numerics_version: int = Field(default=NUMERICS_VERSION, ge=0, le=MOST_COUNT)
     """`identity.NUMERICS_VERSION` at the time of the run."""
 
 
@@ -99,7 +104,10 @@ class RunRecord:
     schema_version: Literal[1]
     run_id: str
     config: RunConfig
-    metrics: Metrics
+    metrics: Annotated[
+        dict[_Name, Annotated[dict[_Name, _Score | None], Field(max_length=50)]],
+        Field(max_length=20),
+    ]
     headline: str
     """Name of the metric that stands for the run."""
 
@@ -126,6 +134,7 @@ class RunRecord:
                 f"metrics have no {self.headline!r} for split {self.headline_split!r}, "
                 "which headline and headline_split name"
             )
+        _check_ladder(self.ladder)
         return self
 
     @property
@@ -278,6 +287,19 @@ def check_adapter(adapter: Mapping[str, NDArray[Any]]) -> None:
             value = adapter.get(VALUE + name.removeprefix(LOCATION))
             if value is None or value.shape != values.shape:
                 raise ValueError(f"adapter array {shown!r} has no final values of its shape")
+
+
+def _check_ladder(ladder: Ladder) -> None:
+    """Raises ValueError for a number that no model has."""
+    for field in dataclasses.fields(ladder):
+        value = getattr(ladder, field.name)
+        if value is None or isinstance(value, str):
+            continue
+        low, high = (-10.0, 1.0) if field.name in _SHARES else (0.0, float(MOST_COUNT))
+        if not low <= value <= high:
+            raise ValueError(
+                f"ladder.{field.name} must be in [{low:g}, {high:g}], got {str(value)[:40]}"
+            )
 
 
 def _names(frame: pd.DataFrame) -> str:

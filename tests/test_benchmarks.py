@@ -35,6 +35,7 @@ FIGURES = {
         "",
         {"sessions", "errors", "page_p95_s", "race_interval_covers_quiet", "peak_memory_mb"},
     ),
+    "damage.py": ("", {"mutations", "crashes", "unnamed", "outside"}),
     "kills.py": ("", {"kills", "lost", "differing"}),
     "store.py": ("", {"listing_10000_runs_s"}),
     "driver.py": ("", {"ms_per_message", "ms_per_cell", "state_bytes", "listing_s"}),

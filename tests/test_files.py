@@ -79,3 +79,40 @@ def test_what_a_killed_write_has_left_goes_with_the_next_one(tmp_path):
     assert not old.exists()
     assert fresh.exists(), "its writer may still be at work"
     assert other.exists(), "it belongs to another file"
+
+
+@pytest.mark.parametrize("read", [files.read_end, files.read_file])
+def test_nothing_is_read_through_a_linked_folder_a_circle_or_a_pipe(tmp_path, read):
+    limit = {"most": 10} if read is files.read_end else {"limit": 10}
+    root, outside = tmp_path / "store", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "a").write_text("secret")
+    (root / "folder").symlink_to(outside)
+    (root / "circle").symlink_to("circle")
+    os.mkfifo(root / "pipe")
+    (root / "whole").write_text("0123456789")
+    for name, reason in (
+        ("folder/a", "folder is a link that leads out of the store"),
+        ("circle", "circle is a link that leads nowhere"),
+        ("pipe", "pipe is not a file"),
+    ):
+        with pytest.raises(files.Damaged, match=reason):
+            read(root / name, root=root, **limit)
+    assert read(root / "whole", root=root, **limit) == b"0123456789"
+
+
+def test_a_folder_is_listed_up_to_a_number_and_not_through_a_link(tmp_path):
+    root = tmp_path / "store"
+    (root / "own").mkdir(parents=True)
+    for name in "cab":
+        (root / "own" / name).touch()
+    (root / "out").symlink_to(tmp_path)
+    assert files.list_folder(root / "own", root=root, most=3) == ["a", "b", "c"]
+    for name, most, reason in (
+        ("own", 2, "more than 2 files"),
+        ("out", 9, "leads out"),
+        ("own/a", 9, "not a folder"),
+    ):
+        with pytest.raises(files.Damaged, match=reason):
+            files.list_folder(root / name, root=root, most=most)

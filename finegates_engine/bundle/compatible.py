@@ -83,7 +83,7 @@ def load_compatible(folder: Path, *, outputs: int) -> TextClassifier:
 
     with _quiet():
         network = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
     architecture = architecture_of(network.config.model_type)
     return TextClassifier(network, architecture, pooling="model", outputs=outputs).eval()

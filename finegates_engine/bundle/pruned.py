@@ -111,7 +111,7 @@ def prune_run(
     _check(run, options, target, force=force)
     tell("Folding the model")
     compiled = _compiled(run, backbone, options.fold)
-    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
     tell("Comparing it with the gated model on all evaluation rows")
     certificate, gated = certify(compiled, data, options.fold, tokenizer)
     if not certificate.passed:
@@ -217,7 +217,7 @@ class _Forms:
         """As the backbone has it; calling one with options changes what it saves."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.backbone)
+        return AutoTokenizer.from_pretrained(self.backbone, trust_remote_code=False)
 
 
 def _check(run: StoredRun, options: BundleOptions, target: Path | None, *, force: bool) -> None:

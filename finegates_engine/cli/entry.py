@@ -38,7 +38,7 @@ from finegates_engine.cli.sweep import (
     SweepPlan,
     carry_out,
 )
-from finegates_engine.errors import UserError
+from finegates_engine.errors import UserError, printable
 from finegates_engine.sweep.options import apply_options, with_config_options
 from finegates_engine.sweep.presets import preset
 
@@ -68,7 +68,8 @@ def _said_plainly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except UserError as error:
-            Console(stderr=True).print(Text(str(error), style="red"), soft_wrap=True)
+            lines = "\n".join(map(printable, str(error).split("\n")))
+            Console(stderr=True).print(Text(lines, style="red"), soft_wrap=True)
             raise typer.Exit(BAD_INPUT) from None
         except BrokenPipeError:  # the reader, such as `head`, has left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

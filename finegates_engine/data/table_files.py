@@ -229,7 +229,7 @@ def _header_columns(head: bytes) -> int:
         names = next(rows, [])
     except csv.Error as error:
         raise BadTable(f"its header cannot be read ({error})") from error
-    if len(head) == _HEAD_BYTES and next(rows, None) is None:
+    if len(head) == _HEAD_BYTES and rows.line_num > head.count(b"\n"):
         raise BadTable(f"its header is longer than {_HEAD_BYTES:,} bytes")
     return len(names)
 

@@ -25,5 +25,5 @@ def task_tokens(data: TaskData, folder: Path, max_tokens: int) -> TaskTokens:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return TaskTokens(tokenize(data, tokenizer, max_tokens), int(tokenizer.pad_token_id))

@@ -15,6 +15,9 @@ from finegates_engine.errors import UserError, unknown
 MACS_TOKENS = 64
 """Tokens of the row in which multiply-accumulates are counted, unless said otherwise."""
 
+MOST_LAYERS, MOST_WIDTH, MOST_PARAMETERS = 1000, 2**20, 10**13
+"""Sizes of an encoder beyond which a stored one is damaged."""
+
 Mask = NDArray[np.bool_]
 LayerMasks = Mapping[str, tuple[Mask | None, Mask | None]]
 """Role to (rows kept, columns kept) of one block's matrices; None: that side has no gates."""
@@ -48,7 +51,10 @@ class EncoderShape:
     def __post_init__(self) -> None:
         sizes = (self.layers, self.hidden, self.heads, self.key_value_heads, self.head_size)
         if min(*sizes, self.ffn, self.model_parameters) < 1 or self.head_weights < 0:
-            raise UserError(f"Sizes of an encoder must be positive, got {self}.")
+            raise UserError(f"Sizes of an encoder must be positive, got {str(self)[:300]}.")
+        most = (self.layers, MOST_LAYERS), (max(sizes[1:]), MOST_WIDTH), (self.ffn, MOST_WIDTH)
+        if any(size > limit for size, limit in most) or self.model_parameters > MOST_PARAMETERS:
+            raise UserError(f"Sizes of an encoder are larger than any is, got {str(self)[:300]}.")
         if self.heads % self.key_value_heads:
             raise UserError(
                 f"heads must be a multiple of key_value_heads, got {self.heads} and "

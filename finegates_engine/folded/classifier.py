@@ -107,7 +107,8 @@ def load(folder: Path | str, *, device: str = "cpu") -> tuple[FoldedClassifier, 
     """
     from transformers import AutoTokenizer
 
-    return load_model(folder).to(device), AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return load_model(folder).to(device), tokenizer
 
 
 def load_model(folder: Path | str) -> FoldedClassifier:

@@ -114,19 +114,18 @@ def build_model(folder: Path, config: ModelConfig, *, outputs: int, seed: int) -
     """
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, logging
 
-    model_type = AutoConfig.from_pretrained(folder).model_type
+    model_type = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
     architecture = architecture_of(model_type)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        safe = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
         if config.pooling == "mean":
-            network = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, **architecture.base_options
-            )
+            network = AutoModel.from_pretrained(folder, **safe, **architecture.base_options)
         else:
             network = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, num_labels=outputs
+                folder, **safe, num_labels=outputs
             )
         model = TextClassifier(network, architecture, pooling=config.pooling, outputs=outputs)
     model.requires_grad_(False)

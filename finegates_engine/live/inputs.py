@@ -46,7 +46,7 @@ def tokenizer_of(folder: Path) -> Any:
     from transformers import AutoTokenizer, logging
 
     logging.set_verbosity_error()  # it warns of long rows, which `Reading.cut` says
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def read_text(

@@ -10,10 +10,10 @@ import pandas as pd
 import safetensors.numpy
 from pydantic import ValidationError
 
-from finegates_engine.config import explain
 from finegates_engine.files import Damaged
 from finegates_engine.results import RECORD, GateHistory, RunRecord, RunResult, StoredFile
 from finegates_engine.runs.packing import Arrays, pack
+from finegates_engine.validation import explain
 
 MIB = 2**20
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finegates_engine.config import RunConfig, to_json
-from finegates_engine.errors import UserError
+from finegates_engine.errors import UserError, printable
 from finegates_engine.files import Damaged, inside, read_file, write_atomic
 from finegates_engine.ladder import Ladder
 from finegates_engine.results import Costs, RunRecord
@@ -86,7 +86,7 @@ def list_runs(root: Path) -> tuple[pd.DataFrame, list[Damage]]:
             if not os.path.lexists(run.folder):  # deleted since it was found
                 signatures.pop(run.run_id)
                 continue
-            damaged.append(Damage(f"{run.task}/{run.run_id}", str(error)))
+            damaged.append(Damage(printable(f"{run.task}/{run.run_id}"), str(error)))
     same = [signatures.get(name) == signature for name, signature in known.items()]
     frame = cached
     if rows or not all(same):
@@ -105,7 +105,7 @@ def _scan(root: Path) -> tuple[list[_Found], list[Damage]]:
         return found, damaged
     for task in _folders(root, root, "", damaged):
         for run in _folders(task.path, root, f"{task.name}/", damaged):
-            place = f"{task.name}/{run.name}"
+            place = printable(f"{task.name}/{run.name}")
             if not RUN_ID.fullmatch(run.name):
                 damaged.append(Damage(place, "its name is not a run id"))
                 continue
@@ -130,14 +130,21 @@ def _folders(
                 key=lambda entry: entry.name,
             )
     except OSError as error:
-        damaged.append(Damage(place.rstrip("/") or ".", f"cannot be listed ({error.strerror})"))
+        damaged.append(
+            Damage(printable(place.rstrip("/")) or ".", f"cannot be listed ({error.strerror})")
+        )
         return []
     kept = []
     for entry in listed:
+        name = printable(place + entry.name)
         if entry.is_symlink() and not inside(entry.path, root):
-            damaged.append(Damage(place + entry.name, "is a link that leads out of the store"))
-        elif entry.is_dir():
+            damaged.append(Damage(name, "is a link that leads out of the store"))
+        elif os.path.isdir(entry.path):
             kept.append(entry)
+        elif entry.is_symlink():
+            damaged.append(Damage(name, "is a link that leads nowhere"))
+        elif RUN_ID.fullmatch(entry.name):
+            damaged.append(Damage(name, "is not a folder"))
     return kept
 
 
@@ -150,7 +157,9 @@ def _without_doubles(found: list[_Found], damaged: list[Damage]) -> list[_Found]
             continue
         stray = run if other.run_id.startswith(f"{other.task}-") else other
         by_name[run.run_id] = other if stray is run else run
-        damaged.append(Damage(f"{stray.task}/{stray.run_id}", "lies in another task's folder too"))
+        damaged.append(
+            Damage(printable(f"{stray.task}/{stray.run_id}"), "lies in another task's folder too")
+        )
     return list(by_name.values())
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 _PACKED = re.compile(r"(bits|deflate):(\d{1,9})(?:x(\d{1,9}))?:(.+)")
 UNPACKED_BYTES = 2**30
-"""Largest array that is unpacked."""
+"""Of all arrays together that are unpacked."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -40,7 +40,7 @@ def pack(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 def unpack(arrays: Arrays) -> dict[str, NDArray[Any]]:
     """What was packed, fp16 as fp32. Raises ValueError for an array that is none of `pack`."""
-    found = {}
+    found, total = {}, 0
     for name, values in arrays.items():
         match = _PACKED.fullmatch(name)
         if match is None:
@@ -50,8 +50,9 @@ def unpack(arrays: Arrays) -> dict[str, NDArray[Any]]:
         if values.dtype != np.uint8 or values.ndim != 1 or (columns is None) != (kind == "bits"):
             raise ValueError(f"packed array {name[:80]!r} is not a vector of bytes")
         size = rows * int(columns or 1)
-        if size > UNPACKED_BYTES:
-            raise ValueError(f"packed array {name[:80]!r} is larger than {UNPACKED_BYTES:,} bytes")
+        total += size * (4 if kind == "bits" else 1)
+        if total > UNPACKED_BYTES:
+            raise ValueError(f"packed array {name[:80]!r} is more than {UNPACKED_BYTES:,} bytes")
         if kind == "bits":
             found[plain] = _from_bits(values, size, name)
         else:

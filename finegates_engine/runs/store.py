@@ -23,7 +23,7 @@ from finegates_engine.results import RunRecord, RunResult
 from finegates_engine.runs.core_files import decode, encode
 from finegates_engine.runs.index import RUN_ID, Damage, list_runs
 from finegates_engine.runs.names import checked, resolved
-from finegates_engine.runs.stored_run import RECORD_BYTES, StoredRun, json_object, read_record
+from finegates_engine.runs.stored_run import LATER_BYTES, StoredRun, json_object, read_record
 
 __all__ = ["Damage", "Damaged", "RunStore", "StoredRun"]
 
@@ -177,8 +177,8 @@ class RunStore:
                 f"File {name!r} cannot be added to a run. Choose certificate.json or "
                 "timings/<fingerprint>.json."
             )
-        if len(data) > RECORD_BYTES:
-            raise UserError(f"{name} has {len(data):,} bytes, at most {RECORD_BYTES:,} are kept.")
+        if len(data) > LATER_BYTES:
+            raise UserError(f"{name} has {len(data):,} bytes, at most {LATER_BYTES:,} are kept.")
         json_object(data, name)
         path = self.load(run_id).folder / name
         try:

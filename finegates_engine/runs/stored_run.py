@@ -7,6 +7,7 @@ they are asked for. Nothing is unpickled.
 import dataclasses
 import io
 import os
+import reprlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from finegates_engine.config import RunConfig, explain
+from finegates_engine.config import RunConfig
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged, list_folder, read_file
 from finegates_engine.ladder import Ladder
@@ -49,9 +50,13 @@ from finegates_engine.runs.core_files import (
 from finegates_engine.runs.packing import unpack
 from finegates_engine.tables.limits import TableLimits
 from finegates_engine.tables.parquet import read_parquet
+from finegates_engine.validation import MOST_PROBLEMS, explain
 
-RECORD_BYTES = 4 * MIB
-"""Largest run.json, and largest file that may follow later, that is read."""
+RECORD_BYTES = MIB // 2
+"""Largest run.json that is read; they have some 8 kB."""
+
+LATER_BYTES = 4 * MIB
+"""Largest file that may follow later."""
 
 MOST_TIMINGS = 1000
 """Timing files of a run; a folder with more is damaged."""
@@ -210,10 +215,8 @@ class StoredRun:
         except Damaged:
             raise
         except (*_BAD_CONTENT, pa.ArrowException, safetensors.SafetensorError) as error:
-            reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
-            raise Damaged(
-                f"{name} of {self.run_id} cannot be used ({reason})"[:_REASON_LENGTH]
-            ) from error
+            reason = f"{name} of {self.run_id} cannot be used ({type(error).__name__}: {error})"
+            raise Damaged(reason[:_REASON_LENGTH]) from error
         return values
 
     def _bytes(self, name: str) -> bytes:
@@ -245,7 +248,7 @@ class StoredRun:
 
     def _later(self, path: Path) -> dict[str, Any]:
         try:
-            return json_object(read_file(path, root=self.root, limit=RECORD_BYTES), path.name)
+            return json_object(read_file(path, root=self.root, limit=LATER_BYTES), path.name)
         except Damaged as error:
             raise Damaged(f"Run {self.run_id!r}: {error}.") from error
 
@@ -270,15 +273,18 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _why(error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
+    if error.error_count() > MOST_PROBLEMS:
+        return f"run.json has wrong values: {error.error_count():,}"
+    problems = error.errors(include_url=False, include_context=False)
     if any(problem["type"] == "json_invalid" for problem in problems):
         return f"run.json is not valid JSON ({problems[0]['msg'].removeprefix('Invalid JSON: ')})"
     for problem in problems:
         if problem["loc"] == ("schema_version",):
+            found = reprlib.repr(problem["input"])
             return (
-                f"run.json has schema version {problem['input']!r}, this version of the engine "
-                f"reads {SCHEMA_VERSION}"
-            )[:_REASON_LENGTH]
+                f"run.json has schema version {found}, this version of the engine reads "
+                f"{SCHEMA_VERSION}"
+            )
     return "run.json has wrong values: " + "; ".join(explain(error).split("\n"))[:_REASON_LENGTH]
 
 

@@ -256,7 +256,7 @@ def _check_model(config: RunConfig, data: TaskData, folder: Path) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         padding = cast(int | None, tokenizer.pad_token_id)
         model = build_model(folder, config.model, outputs=len(data.labels or "1"), seed=0)
     except (OSError, ValueError, KeyError, TypeError) as error:

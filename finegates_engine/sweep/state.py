@@ -15,8 +15,8 @@ from typing import Literal, TypedDict
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from finegates_engine.config import explain
 from finegates_engine.files import Damaged, read_file
+from finegates_engine.validation import explain
 
 FOLDER = ".sweeps"
 STATE_BYTES = 64 * 2**20
@@ -198,6 +198,8 @@ def state_files(folder: Path) -> list[Path]:
 def held(lock: Path) -> bool:
     """Whether a process holds the lock. A shared lock for a moment, so that readers do not
     meet each other."""
+    if lock.is_symlink():  # not one that a sweep has made
+        return False
     with contextlib.suppress(OSError), _opened(lock) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

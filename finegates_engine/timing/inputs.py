@@ -37,7 +37,7 @@ def token_stream(run: StoredRun, folder: Path) -> TokenStream:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     try:
         split = next(iter(load_task(run.config.task).validation.values()))
     except UserError as error:
@@ -53,7 +53,7 @@ def most_tokens(folder: Path) -> int | None:
     """The longest row that the backbone in `folder` reads. None: its config does not say."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return None

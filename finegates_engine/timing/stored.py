@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, Self
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from finegates_engine.config import explain
 from finegates_engine.environment import Environment
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
@@ -24,6 +23,7 @@ from finegates_engine.parity import Certificate, read_certificate
 from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
 from finegates_engine.timing.latency import LEAST_ROUNDS, Latency, Speedup, Verdict, latency
+from finegates_engine.validation import explain
 
 SCHEMA_VERSION: Final = 1
 """Raised whenever a timing file of this version cannot be read as one of the version before."""

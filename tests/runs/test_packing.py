@@ -71,7 +71,7 @@ BAD = {
     "not deflated": ("deflate:2x2:x", np.zeros(9, np.uint8), "cannot be unpacked"),
     "more than it says": ("deflate:2x2:x", BOMB, "does not hold 4 bytes"),
     "less than it says": ("deflate:2x2:x", BOMB[:8], "does not hold 4 bytes"),
-    "too large": ("deflate:99999x99999:x", BOMB, "is larger than"),
+    "too large": ("deflate:99999x99999:x", BOMB, "is more than"),
 }
 
 

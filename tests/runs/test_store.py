@@ -1,7 +1,9 @@
 """The store: whole runs or none, damaged ones named, nothing out of its folder."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -575,3 +577,76 @@ def test_no_pickle_is_ever_opened(saved):
     with pytest.raises(ValueError, match=r"'head.x' must hold numbers, got object"):
         make_result(adapter={"head.x": objects})
     assert store.ids() == [run_id]
+
+
+ODD_NAMES = [b"not utf-8 \xff", b"\x1b[31mred", b"two\nlines", b"<b>x</b>"[:4], b"x" * 255]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("place", ["run", "task"])
+def test_damage_of_an_odd_name_is_named_in_one_line_that_any_terminal_shows(saved, name, place):
+    store, run_id, folder = saved
+    if place == "run":
+        os.rename(folder, os.path.join(os.fsencode(folder.parent), name))
+    else:
+        os.mkdir(os.path.join(os.fsencode(store.root), name))
+        target = os.path.join(os.fsencode(store.root), name, os.fsencode(run_id))
+        os.rename(folder, target)
+    ((path, reason),) = store.damaged()
+    assert reason
+    assert path.isprintable()
+    path.encode()
+
+
+def test_what_lies_in_the_place_of_a_run_is_named(saved):
+    store, run_id, folder = saved
+    shutil.rmtree(folder)
+    for make, reason in (
+        (lambda: folder.write_text("x"), "is not a folder"),
+        (lambda: os.mkfifo(folder), "is not a folder"),
+        (lambda: folder.symlink_to(folder.name), "is a link that leads nowhere"),
+        (lambda: folder.symlink_to("nothing"), "is a link that leads nowhere"),
+    ):
+        make()
+        assert store.damaged() == [(f"agreement/{run_id}", reason)]
+        folder.unlink()
+
+
+@pytest.mark.parametrize("name", ["history", "predictions", "adapter", "gate_history"])
+def test_content_that_is_sealed_and_no_such_content_names_its_run(saved, name):
+    store, run_id, folder = saved
+    (path,) = folder.glob(f"{name}.*")
+    data = b"PAR1 nothing of this kind PAR1"
+    path.write_bytes(data)
+    described = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    edit(folder, lambda values: values["files"].update({path.name: described}))
+    with pytest.raises(Damaged, match=f"{path.name} of {run_id} cannot be used"):
+        getattr(store.load(run_id), name)
+    ((place, reason),) = store.damaged(verify=True)
+    assert place == f"agreement/{run_id}"
+    assert run_id in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda v: v["metrics"]["validation"].update({f"m{i}": 0.5 for i in range(60)}), "at most"),
+        (lambda v: v["metrics"]["validation"].update({"<b>x</b>": 0.5}), "not allowed here"),
+        (lambda v: v["costs"].update(steps=10**400), "costs.steps"),
+        (lambda v: v["costs"].update(steps=2**60), "costs.steps"),
+        (lambda v: v["shape"].update(layers=10**9), "larger than any is"),
+        (lambda v: v["ladder"].update(folded_encoder_fraction=7.5), "folded_encoder_fraction must"),
+        (lambda v: v["ladder"].update(gates_total=10**30), "ladder.gates_total"),
+        (lambda v: v["config"]["model"].update(backbone="\x1b[31m"), "not allowed here"),
+        (lambda v: v["config"]["model"].update(backbone="<b>x</b>"), "not allowed here"),
+        (lambda v: v["config"].update(path=[-1.0]), "path must be"),
+        (lambda v: v.update({f"more {i}": 1 for i in range(20_000)}), "run.json has wrong values"),
+    ],
+)
+def test_numbers_and_texts_beyond_all_bounds_are_damage(saved, change, reason):
+    store, run_id, folder = saved
+    edit(folder, change)
+    ((path, said),) = store.damaged()
+    assert path == f"agreement/{run_id}"
+    assert reason in said
+    assert len(said) < 500
