@@ -98,7 +98,7 @@ def _run(work: Path, kills: int, seed: int) -> list[dict[str, Any]]:
     done = sum(len(found["moments"]) for found in rounds)
     scenes = _scenes(work)
     while done < kills:
-        chance = random.Random(f"{seed}-{len(rounds)}")  # noqa: S311
+        chance = random.Random(f"{seed}-{len(rounds)}")
         scene = scenes[len(rounds) % len(scenes)]
         found = _round(scene, work, chance, min(KILLS_A_ROUND, kills - done))
         rounds.append(found)

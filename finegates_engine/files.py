@@ -104,7 +104,7 @@ def read_file(path: str | Path, *, root: str | Path, limit: int) -> bytes:
         if size > limit:
             name = os.path.basename(path)
             raise Damaged(f"{name} is too large: {size:,} bytes, at most {limit:,} are read")
-        return file.read(limit)
+        return file.read(size)  # not `limit`, for which room would be made
 
 
 def read_end(path: str | Path, *, root: str | Path, most: int) -> bytes:

@@ -1,7 +1,7 @@
 """The ladder from the target asked for to what leaves the model: arithmetic on counts. No torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from finegates_engine.errors import UserError, unknown
@@ -14,6 +14,7 @@ from finegates_engine.fold.dimensions import (
     folded_widths,
     macs_per_token,
 )
+from finegates_engine.validation import MOST_COUNT
 
 __all__ = [
     "RUNGS",
@@ -22,6 +23,7 @@ __all__ = [
     "LayerMasks",
     "LayerWidths",
     "RungSpec",
+    "check_ladder",
     "count_ladder",
     "folded_weights",
     "folded_widths",
@@ -141,6 +143,20 @@ def count_ladder(
         folded_encoder_fraction=1 - left / dense,
         removed_model_fraction=(dense - left) / shape.model_parameters,
     )
+
+
+def check_ladder(ladder: Ladder) -> None:
+    """Raises ValueError for a number that no model has."""
+    shares = [name for name, rung in RUNGS.items() if rung.unit == "share"]
+    for field in fields(ladder):
+        value = getattr(ladder, field.name)
+        if value is None or isinstance(value, str):
+            continue
+        low, high = (-10.0, 1.0) if field.name in shares else (0.0, float(MOST_COUNT))
+        if not low <= value <= high:
+            raise ValueError(
+                f"ladder.{field.name} must be in [{low:g}, {high:g}], got {str(value)[:40]}"
+            )
 
 
 def _gated_weights(shape: EncoderShape, masks: Sequence[LayerMasks]) -> tuple[int, int]:

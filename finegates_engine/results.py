@@ -16,7 +16,7 @@ from finegates_engine.config import RunConfig
 from finegates_engine.environment import Environment
 from finegates_engine.fold.dimensions import EncoderShape
 from finegates_engine.identity import NUMERICS_VERSION
-from finegates_engine.ladder import RUNGS, Ladder
+from finegates_engine.ladder import Ladder, check_ladder
 from finegates_engine.validation import MOST_COUNT, PRINTABLE
 
 SCHEMA_VERSION: Final = 1
@@ -37,7 +37,6 @@ ADAPTER_PREFIXES = (LOCATION, VALUE, "biases.", "low_rank.", "head.")
 MAX_FRAMES = 32
 PREDICTION_COLUMNS = ("row_id", "text_hash", "label", "split")
 _PROBABILITY = re.compile(r"prob_\d+")
-_SHARES = [name for name, rung in RUNGS.items() if rung.unit == "share"]
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -134,7 +133,7 @@ class RunRecord:
                 f"metrics have no {self.headline!r} for split {self.headline_split!r}, "
                 "which headline and headline_split name"
             )
-        _check_ladder(self.ladder)
+        check_ladder(self.ladder)
         return self
 
     @property
@@ -260,7 +259,7 @@ def probability_columns(frame: pd.DataFrame) -> list[str]:
 def check_history(frame: pd.DataFrame) -> None:
     """Raises ValueError unless it is a table of numbers by step, as a training logs them."""
     if "step" not in frame.columns or not pd.api.types.is_integer_dtype(frame["step"]):
-        raise ValueError(f"the history needs whole numbers in a column step, got {_names(frame)}")
+        raise ValueError("the history needs whole numbers in a column step")
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise ValueError(f"column {str(name)[:80]!r} of the history must hold numbers")
@@ -287,23 +286,6 @@ def check_adapter(adapter: Mapping[str, NDArray[Any]]) -> None:
             value = adapter.get(VALUE + name.removeprefix(LOCATION))
             if value is None or value.shape != values.shape:
                 raise ValueError(f"adapter array {shown!r} has no final values of its shape")
-
-
-def _check_ladder(ladder: Ladder) -> None:
-    """Raises ValueError for a number that no model has."""
-    for field in dataclasses.fields(ladder):
-        value = getattr(ladder, field.name)
-        if value is None or isinstance(value, str):
-            continue
-        low, high = (-10.0, 1.0) if field.name in _SHARES else (0.0, float(MOST_COUNT))
-        if not low <= value <= high:
-            raise ValueError(
-                f"ladder.{field.name} must be in [{low:g}, {high:g}], got {str(value)[:40]}"
-            )
-
-
-def _names(frame: pd.DataFrame) -> str:
-    return ", ".join(str(name)[:40] for name in frame.columns[:10])
 
 
 def _without_nan(metrics: Mapping[str, Mapping[str, float | None]]) -> Metrics:

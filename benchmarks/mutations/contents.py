@@ -91,9 +91,12 @@ def parquet_bomb(victim: Victim, random: random.Random) -> Any:
     """A small file of gigabytes: packed pages, long runs, one long text in a million rows."""
     name, kind = _table(victim, random), random.choice(["pages", "rows", "texts", "codes"])
     if kind == "pages":
-        data = _parquet(
-            pa.table({"a": ["x" * 2**20] * 1200}), compression="zstd", use_dictionary=False
-        )
+        buffer, few = io.BytesIO(), pa.table({"a": ["x" * 2**20] * 20})
+        options = {"compression": "zstd", "use_dictionary": False}
+        with pq.ParquetWriter(buffer, few.schema, **options) as writer:
+            for _ in range(60):
+                writer.write_table(few)
+        data = buffer.getvalue()
     elif kind == "rows":
         chunk = pa.table({"step": pa.array(np.zeros(20_000_000, np.int8))})
         data = _parquet(chunk)
