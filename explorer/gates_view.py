@@ -64,14 +64,7 @@ def pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> Gated | Non
         st.info("The selected run has no gates to show; another one is shown.")
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(row) for name, row in gated.iterrows()}
-    run_id = selection.pick(
-        "run",
-        "Run",
-        list(labels),
-        default=next(iter(labels)),
-        format_func=labels.__getitem__,
-        width=560,
-    )
+    run_id = selection.pick_run(labels, width=560)
     record = loaders.record(store, run_id)
     if record.shape is None:
         raise UserError(f"Run {run_id!r} does not say the sizes of its encoder.")

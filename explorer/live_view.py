@@ -178,14 +178,7 @@ def _pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> str | None
             st.caption("Another run of the task, with its weights, is shown below.")
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(row) for name, row in gated.iterrows()}
-    return selection.pick(
-        "run",
-        "Run",
-        list(labels),
-        default=next(iter(labels)),
-        format_func=labels.__getitem__,
-        width=430,
-    )
+    return selection.pick_run(labels, width=430)
 
 
 def _no_model(store: loaders.Store, rows: pd.DataFrame, task: str) -> None:

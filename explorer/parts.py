@@ -1,7 +1,7 @@
 """Small shared pieces of pages: headings, empty and error states, charts, downloads."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +209,3 @@ def standalone_html(figure: go.Figure) -> bytes:
     return figure.to_html(
         include_plotlyjs=True, full_html=True, config={"displaylogo": False}
     ).encode()
-
-
-def chips(texts: Sequence[str]) -> None:
-    """A line of short facts, quiet and small."""
-    st.caption("  ·  ".join(texts))

@@ -49,7 +49,7 @@ def levels(asked: Asked, found: Recommendation) -> None:
     figure = levels_figure(
         _marks(found, asked), limit=limits.drop, unit=limits.drop_unit, title=title
     )
-    parts.chart(figure, f"pick-{asked.task}", on_points=_select)
+    parts.chart(figure, f"pick-{asked.task}", on_points=selection.put_clicked)
     st.caption(
         "How to read it: right is smaller, down is better. Filled marks keep to all limits, lines "
         "are 95% intervals, levels of one share stand side by side. Click a mark to see its run on "
@@ -173,14 +173,6 @@ def _marks(found: Recommendation, asked: Asked) -> list[Mark]:
             )
         )
     return marks
-
-
-def _select(points: list[dict[str, Any]]) -> None:
-    chosen = points[0].get("customdata")
-    if isinstance(chosen, (list, dict)):
-        chosen = next(iter(chosen.values() if isinstance(chosen, dict) else chosen), None)
-    if isinstance(chosen, str):
-        selection.put("run", chosen)
 
 
 def _table(found: Recommendation, asked: Asked, figure: Any) -> None:

@@ -86,6 +86,27 @@ def pick(
     return default if chosen is None else chosen
 
 
+def put_clicked(points: list[dict[str, Any]]) -> None:
+    """The run of the clicked mark becomes the one that all pages show."""
+    chosen = points[0].get("customdata")
+    if isinstance(chosen, (list, dict)):
+        chosen = next(iter(chosen.values() if isinstance(chosen, dict) else chosen), None)
+    if isinstance(chosen, str):
+        put("run", chosen)
+
+
+def pick_run(labels: dict[str, str], *, width: int) -> str:
+    """The run that all pages show, out of these. labels: run id -> what is said of it."""
+    return pick(
+        "run",
+        "Run",
+        list(labels),
+        default=next(iter(labels)),
+        format_func=labels.__getitem__,
+        width=width,
+    )
+
+
 def pick_many(
     name: str,
     label: str,

@@ -126,7 +126,7 @@ def answer(
             selected=selection.raw("run"),
         )
         parts.finding(title, subtitle)
-        parts.chart(figure, name, on_points=_select)
+        parts.chart(figure, name, on_points=selection.put_clicked)
         _below(known, left, crowded=shown["method"].nunique() > CROWD)
         _table(levels.level_table(shown, y, known), y, name, figure)
         if pending and not left:
@@ -160,15 +160,6 @@ def _words(
             store, metric, split, level["run_ids"], reference["run_ids"], compute=compute
         )
     return findings.finding(level, reference, difference, x, y)
-
-
-def _select(points: list[dict[str, Any]]) -> None:
-    """The clicked mark's run becomes the one that all pages show."""
-    chosen = points[0].get("customdata")
-    if isinstance(chosen, (list, dict)):
-        chosen = next(iter(chosen.values() if isinstance(chosen, dict) else chosen), None)
-    if isinstance(chosen, str):
-        selection.put("run", chosen)
 
 
 def _below(known: dict[Any, Any], left: int, *, crowded: bool) -> None:

@@ -36,14 +36,7 @@ def _pick_run(everything: pd.DataFrame, frame: pd.DataFrame, task: str) -> str:
     if chosen is not None and chosen not in rows.index:
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(rows.loc[name]) for name in order}
-    return selection.pick(
-        "run",
-        "Run",
-        list(labels),
-        default=next(iter(labels)),
-        format_func=labels.__getitem__,
-        width=560,
-    )
+    return selection.pick_run(labels, width=560)
 
 
 def _reading(history: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapes import MINILM
 
 from finegates_engine.errors import UserError
 from finegates_engine.fold.dimensions import (
@@ -17,15 +18,6 @@ from finegates_engine.fold.dimensions import (
     macs_per_token,
 )
 
-MINILM = EncoderShape(
-    layers=6,
-    hidden=384,
-    heads=12,
-    key_value_heads=12,
-    head_size=32,
-    ffn=1536,
-    model_parameters=22_713_216,
-)
 TINY = EncoderShape(
     layers=1, hidden=4, heads=2, key_value_heads=2, head_size=2, ffn=3, model_parameters=1000
 )

@@ -115,3 +115,13 @@ def test_ranked_logits_keep_the_order_of_importance_and_spread_normally() -> Non
     assert middle == pytest.approx(1, abs=1e-3)
     assert upper - middle == pytest.approx(0.3 * norm.ppf(0.75), abs=0.01)
     assert math.isfinite(float(gates.logit.detach().abs().max()))
+
+
+def test_fixed_gates_that_learn_again_have_their_logits_and_closed_ones_stay() -> None:
+    gates = gates_at([-0.2, 0.3, 0.4])
+    gates.fix(torch.tensor([True, False, False]))
+    assert gates.value().tolist() == [0.0, 1.0, 1.0]
+    assert not gates.logit.requires_grad
+    gates.learn_again()
+    assert gates.logit.requires_grad
+    np.testing.assert_allclose(gates.value().detach(), [0.0, 0.8, 0.9], atol=1e-6)
