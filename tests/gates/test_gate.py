@@ -120,6 +120,7 @@ def test_ranked_logits_keep_the_order_of_importance_and_spread_normally() -> Non
 def test_fixed_gates_that_learn_again_have_their_logits_and_closed_ones_stay() -> None:
     gates = gates_at([-0.2, 0.3, 0.4])
     gates.fix(torch.tensor([True, False, False]))
+    assert gates.value().dtype == torch.float32
     assert gates.value().tolist() == [0.0, 1.0, 1.0]
     assert not gates.logit.requires_grad
     gates.learn_again()
