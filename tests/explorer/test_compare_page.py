@@ -177,13 +177,17 @@ def test_user_points_to_the_rows(film, open_app):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "rows.csv"), (b"a,b\n1,2\n", "no column 'sentence'"), (b"sentence\nx\n", "other rows")],
+    [
+        (b"", "The file is empty."),
+        (b"a,b\n1,2\n", "no column 'sentence'"),
+        (b"sentence\nx\n", "other rows"),
+    ],
 )
 def test_upload_that_does_not_fit_says_why(content, said, film, open_app):
     app = open_app(film[0], PAGE)
     app.file_uploader(key="rows-sst2").upload("rows.csv", content, "text/csv").run()
     assert not app.exception
-    assert said.replace("rows.csv", "upload.csv") in texts(app)
+    assert said in texts(app)
 
 
 def test_tooltips_hold_no_markup():
