@@ -69,3 +69,7 @@ def test_a_gate_that_was_closed_never_opens_again(monkeypatch) -> None:
 def test_quantiles_are_the_middles_of_ranks() -> None:
     found = closing._quantiles(torch.tensor([3.0, -1.0, 2.0, 2.5]))
     assert found.tolist() == [0.875, 0.125, 0.375, 0.625]
+
+
+def test_a_gate_that_was_closed_stays_so_even_if_opening_it_met_the_target(monkeypatch) -> None:
+    assert close([0.05, 0.25, 0.7], 0.255, monkeypatch, shut=0) == [True, True, False]

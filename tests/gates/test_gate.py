@@ -126,3 +126,12 @@ def test_fixed_gates_that_learn_again_have_their_logits_and_closed_ones_stay() -
     gates.learn_again()
     assert gates.logit.requires_grad
     np.testing.assert_allclose(gates.value().detach(), [0.0, 0.8, 0.9], atol=1e-6)
+
+
+def test_a_generator_decides_where_gates_start() -> None:
+    def start(seed: int) -> list[float]:
+        generator = torch.Generator().manual_seed(seed)
+        return StochasticGates({"a": 3}, generator=generator).logit.tolist()
+
+    assert start(1) == start(1) != start(2)
+    assert StochasticGates({"a": 3}).fixed.dtype == torch.bool  # as in files of stored runs
