@@ -77,7 +77,10 @@ def _without_code(folder: Path) -> Path:
             values = from_json(path.read_bytes())
         except (ValueError, OSError) as error:
             reason = printable(str(error), 200)
-            raise UserError(f"{name} of the backbone cannot be read: {reason}.") from error
+            raise UserError(
+                f"{name} of the backbone in {str(folder)!r} cannot be read: {reason}. "
+                "Choose a folder that transformers has written."
+            ) from error
         if isinstance(values, dict) and values.get("auto_map"):
             raise UserError(
                 f"The backbone in {str(folder)!r} comes with Python code of its own (auto_map in "

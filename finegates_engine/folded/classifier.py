@@ -107,8 +107,8 @@ def load(folder: Path | str, *, device: str = "cpu") -> tuple[FoldedClassifier, 
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return load_model(folder).to(device), tokenizer
+    model = load_model(folder).to(device)
+    return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def load_model(folder: Path | str) -> FoldedClassifier:
