@@ -63,5 +63,5 @@ def test_no_loader_is_left_to_ask_whether_code_may_be_run():
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "\xff"])
 def test_a_config_that_cannot_be_read_is_said_so(folder, text):
     (folder / "config.json").write_text(text)
-    with pytest.raises(UserError, match=r"config.json of the backbone cannot be read"):
+    with pytest.raises(UserError, match=r"config.json of the backbone in .* cannot be read"):
         local_folder(str(folder))
