@@ -1,9 +1,7 @@
 """The widgets of "Compare"."""
 
 import secrets
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +10,7 @@ import streamlit as st
 from explorer import compare_words, loaders, parts, selection
 from explorer.figures.agreement import jaccard_figure
 from explorer.figures.changes import changes_figure, errors_figure
-from explorer.sweep_request import UPLOAD_LIMITS
+from explorer.given_rows import FILES, given_rows
 from finegates_engine.analysis.compare_runs import (
     CHANGES,
     LOST,
@@ -28,7 +26,6 @@ from finegates_engine.data.row_texts import RowTexts, find_texts, stored_place
 from finegates_engine.errors import UserError
 from finegates_engine.results import RunRecord
 
-_FILES = ["parquet", "csv", "jsonl", "json"]
 _OWN = ("task.data", "gates.target", "gates.history_frames", "path")
 
 
@@ -229,12 +226,12 @@ def _ask_for_texts(pair: Pair, record: RunRecord, found: Comparison) -> None:
             "A run keeps only hashes of its rows. Give the file that it was evaluated on: a text "
             "is shown where its hash is the stored one."
         )
-        uploaded = st.file_uploader("Upload the rows", type=_FILES, key=f"rows-{pair.task}")
+        uploaded = st.file_uploader("Upload the rows", type=FILES, key=f"rows-{pair.task}")
         typed = st.text_input("Or their file or folder on this machine", key=f"at-{pair.task}")
         if uploaded is None and not typed.strip():
             return
         try:
-            texts = _given(record, found, uploaded, typed.strip())
+            texts = given_rows(record, found, uploaded, typed.strip())
         except UserError as error:
             parts.error(error)
             return
@@ -246,30 +243,6 @@ def _ask_for_texts(pair: Pair, record: RunRecord, found: Comparison) -> None:
             return
         loaders.memo("texts", 16).put(("given", _session(), pair.task), texts)
         st.rerun()
-
-
-def _given(record: RunRecord, found: Comparison, uploaded: Any, typed: str) -> RowTexts:
-    hashes = set(found.rows["text_hash"])
-    if uploaded is None:
-        try:
-            return find_texts(record.config.task, hashes, data=Path(typed))
-        except (UserError, ValueError, OSError) as error:
-            # Whoever sees this page must not learn from it what else lies on the machine.
-            raise UserError(
-                "At that place there are no rows of this run's columns. Give a CSV, JSON lines or "
-                "Parquet file, or a folder with one for each split."
-            ) from error
-    ending = uploaded.name.rsplit(".", 1)[-1].lower()
-    if ending not in _FILES:
-        raise UserError(f"Only {', '.join(_FILES)} files are read here.")
-    with tempfile.TemporaryDirectory() as folder:
-        # Only the ending of the name is taken from the user.
-        path = Path(folder) / f"upload.{ending}"
-        path.write_bytes(uploaded.getvalue())
-        try:
-            return find_texts(record.config.task, hashes, data=path, limits=UPLOAD_LIMITS)
-        except UserError as error:
-            raise UserError(str(error).replace(str(path), "The file")) from error
 
 
 def gates(pair: Pair) -> None:
