@@ -26,8 +26,8 @@ from pydantic.dataclasses import dataclass
 
 from explorer.sweep_request import SweepRequest
 from finegates_engine.errors import UserError
-from finegates_engine.files import Damaged, read_end, read_file, write_atomic
-from finegates_engine.sweep.state import FOLDER, SweepState, held
+from finegates_engine.files import Damaged, list_folder, read_end, read_file, write_atomic
+from finegates_engine.sweep.state import FOLDER, MOST_FILES, SweepState, held
 
 LAUNCHED = "launched"
 KEPT = 20
@@ -241,8 +241,9 @@ def _folder(root: Path) -> Path:
 
 
 def _names(root: Path) -> list[str]:
-    with contextlib.suppress(OSError):
-        return sorted(filter(_ID.fullmatch, os.listdir(_folder(root))), reverse=True)
+    with contextlib.suppress(Damaged):
+        names = list_folder(_folder(root), root=root, most=MOST_FILES)
+        return sorted(filter(_ID.fullmatch, names), reverse=True)
     return []
 
 

@@ -15,10 +15,13 @@ from typing import Literal, TypedDict
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from finegates_engine.files import Damaged, read_file
+from finegates_engine.files import Damaged, list_folder, read_file
 from finegates_engine.validation import explain
 
 FOLDER = ".sweeps"
+MOST_FILES = 10_000
+"""In the folder of the states; more are damage."""
+
 STATE_BYTES = 64 * 2**20
 
 CellStatus = Literal["planned", "running", "done", "failed", "skipped"]
@@ -149,9 +152,17 @@ STATE: TypeAdapter[SweepState] = TypeAdapter(SweepState)
 def read_sweeps(root: Path) -> list[SweepState]:
     """The sweeps of a store, newest first; one whose process is gone has the state "died".
 
-    A file that cannot be read is a sweep of state "unreadable", with the reason in its note.
+    A file that cannot be read is a sweep of state "unreadable", with the reason in its note; so is
+    the folder of the states, where it is a link out of the store.
     """
-    return [_read(path, root) for path in state_files(root / FOLDER)]
+    folder = root / FOLDER
+    if not os.path.lexists(folder):
+        return []
+    try:
+        list_folder(folder, root=root, most=MOST_FILES)
+    except Damaged as error:
+        return [_unreadable(folder, str(error))]
+    return [_read(path, root) for path in state_files(folder)]
 
 
 def _read(path: Path, root: Path) -> SweepState:

@@ -185,3 +185,15 @@ def test_time_left_of_cells_that_are_trained_at_a_time_is_shared() -> None:
     assert seconds_left([fast, slow]) == 25
     waiting = [cell(str(n)) for n in range(4)]  # 8 epochs of 15 s
     assert seconds_left([fast, slow, *waiting]) == pytest.approx((30 + 8 * 15) / 2)
+
+
+def test_a_folder_of_states_that_leads_out_of_the_store_is_named_and_not_listed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.json").write_text("{}")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".sweeps").symlink_to(tmp_path / "outside")
+    (found,) = read_sweeps(tmp_path / "store")
+    assert found.state == "unreadable"
+    assert "link that leads out of the store" in str(found.note)
