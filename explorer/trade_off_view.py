@@ -13,7 +13,7 @@ from explorer.theme import method_style
 from finegates_engine.analysis.tradeoff import quantities, quantity
 from finegates_engine.ladder import RUNGS
 
-FIRST_BUDGET_S, BUDGET_S, PAUSE_S = 0.04, 0.25, 0.4
+FIRST_BUDGET_S, BUDGET_S, PAUSE_S = 0.02, 0.25, 0.4
 """Time spent on new intervals by the rerun of a choice, and by those that follow it by themselves
 after a pause: the curves are there at once, their bands as they are known."""
 

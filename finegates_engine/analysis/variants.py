@@ -24,6 +24,7 @@ _NOT_SETTINGS = {
 _ALSO_SETTINGS = ("method_options", "data_hash", "weights_hash", "threads", "processes")
 _PATH_SETTINGS = ["train.path_epochs", "train.path_rate"]
 _OWN = ["task", "backbone", "method"]
+_PLACE = ["run_id", "target", "seed", "path", *_OWN]
 
 _WORDS: dict[str, dict[Any, str]] = {
     "gates.axes": {"all": "all axes", "attention": "attention only", "inner": "inner axes"},
@@ -63,16 +64,26 @@ def curve_rows(frame: pd.DataFrame) -> pd.DataFrame:
     if frame.empty:
         texts = {name: pd.array([], dtype="str") for name in ("variant", "strategy")}
         return frame.assign(curve=np.array([], int), trained_parameters=np.array([]), **texts)
-    frame = frame.copy(deep=False)
-    frame["trained_parameters"] = _trained(frame)
-    frame["strategy"] = ["path" if path else "independent" for path in frame["path"]]
-    frame["_settings"] = _numbered(frame, [*_OWN, *_varying(frame, _settings(frame))])
-    rows = pd.concat([_independent(frame), _on_paths(frame)], ignore_index=True)
+    rows = _placed(frame)
+    rows["variant"] = rows["curve"].map(_names(rows))
+    whole = frame.take(rows["_row"].to_numpy()).reset_index(drop=True)
+    added = rows[["strategy", "curve", "variant"]].reset_index(drop=True)
+    return whole.assign(trained_parameters=_trained(whole), **{str(n): added[n] for n in added})
+
+
+def _placed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of each run on each curve what tells curves apart, and its row in `frame` (`_row`)."""
+    varying = _varying(frame, _settings(frame))
+    along = [name for name in _PATH_SETTINGS if name in frame.columns]
+    narrow = frame[[*_PLACE, *dict.fromkeys([*varying, *along])]].assign(
+        _row=np.arange(len(frame)),
+        strategy=["path" if path else "independent" for path in frame["path"]],
+    )
+    narrow["_settings"] = _numbered(narrow, [*_OWN, *varying])
+    rows = pd.concat([_independent(narrow), _on_paths(narrow)], ignore_index=True)
     rows["curve"] = _numbered(rows, ["_settings", "strategy", "_path"])
     rows = rows.sort_values(["curve", "target", "seed", "run_id"], na_position="first")
-    rows = rows.drop_duplicates(["curve", "target", "seed"], ignore_index=True)
-    rows["variant"] = rows["curve"].map(_names(rows))
-    return rows.drop(columns=["_settings", "_path"])
+    return rows.drop_duplicates(["curve", "target", "seed"], ignore_index=True)
 
 
 def _settings(frame: pd.DataFrame) -> list[str]:
