@@ -36,9 +36,8 @@ METHOD_STATE = "method."
 class GateTrainer(Trainer):
     """Trainer whose loss adds the penalty of a method, which also acts around each step.
 
-    evaluator: told whether the last step is done, gives the metrics of the validation rows, the
-    headline first. teacher: called once gates are pressed, gives logits (rows, outputs).
-    on_progress: told of steps done.
+    evaluator: gives the metrics of the validation rows, the headline first. teacher: called once
+    gates are pressed, gives logits (rows, outputs). on_progress: told of steps done.
     """
 
     optimizer: Any
@@ -53,7 +52,7 @@ class GateTrainer(Trainer):
         *,
         method: Method,
         label_variance: float,
-        evaluator: Callable[[bool], dict[str, float]],
+        evaluator: Callable[["GateTrainer"], dict[str, float]],
         teacher: Callable[[], Tensor] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
@@ -143,7 +142,7 @@ class GateTrainer(Trainer):
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
         """Metrics of the validation rows, logged and passed to the callbacks."""
-        values = self.evaluator(self.state.global_step >= self.state.max_steps)
+        values = self.evaluator(self)
         metrics = {f"eval_{name}": value for name, value in values.items()}
         final = float(self.method.plan is None or self.now.phase == "fixed")
         self.log({"score": next(iter(values.values())), "gates_final": final, **metrics})

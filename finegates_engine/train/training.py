@@ -99,56 +99,72 @@ def fit(
     torch.set_num_threads(config.threads)
     if tokens is None:
         tokens = task_tokens(data, folder, config.task.max_tokens)
-    splits, pad_id = tokens.splits, tokens.pad_id
+    rows, pad_id = tokens.splits["train"], tokens.pad_id
     model = build_model(folder, config.model, outputs=len(data.labels or "1"), seed=config.seed)
     shape = encoder_shape(model)
-    rows = TrainingRows(splits["train"], pad_id, _variance(model, splits["train"]))
+    training = TrainingRows(rows, pad_id, _variance(model, rows))
     method = method_of(config)
-    _prepare(model, method, rows, warm_start)
-    headline = next(iter(data.validation))
-
-    final: dict[str, Logits] = {}
-
-    def finish() -> None:
-        _complete(trainer)
-        final.update({name: predict(model, splits[name], pad_id) for name in data.validation})
-
-    def evaluate(last: bool) -> dict[str, float]:
-        if last:
-            finish()
-        logits = final[headline] if last else predict(model, splits[headline], pad_id)
-        return task_metrics(data, logits, data.validation[headline].labels)
-
-    def teacher() -> Tensor:
-        return torch.from_numpy(predict(model, splits["train"], pad_id))
-
+    _prepare(model, method, training, warm_start)
+    scores = _Scores(model, data, tokens)
+    distils = bool(config.gates.distill) and method.plan is not None
     trainer = GateTrainer(
         model,
         config,
-        _arguments(config, len(splits["train"]), scratch, report_to),
+        _arguments(config, len(rows), scratch, report_to),
         method=method,
-        label_variance=rows.label_variance,
-        evaluator=evaluate,
-        teacher=teacher if config.gates.distill and method.plan is not None else None,
+        label_variance=training.label_variance,
+        evaluator=scores.now,
+        teacher=(lambda: torch.from_numpy(scores.outputs("train"))) if distils else None,
         on_progress=on_progress,
-        train_dataset=splits["train"],
-        eval_dataset=splits[headline],
-        data_collator=lambda rows: collate(rows, pad_id, max_tokens=config.task.max_tokens),
+        train_dataset=rows,
+        eval_dataset=tokens.splits[scores.headline],
+        data_collator=lambda some: collate(some, pad_id, max_tokens=config.task.max_tokens),
     )
     seconds = _run(trainer, scratch)
-    if not final:
-        finish()
+    scores.finish(trainer)
     return Trained(
         model=model,
         method=method,
         shape=shape,
-        logits=final,
-        metrics={n: task_metrics(data, final[n], s.labels) for n, s in data.validation.items()},
+        logits=scores.final,
+        metrics={name: scores.metrics(name, logits) for name, logits in scores.final.items()},
         log=trainer.state.log_history,
         frames=trainer.frames,
         seconds=seconds,
         steps=trainer.state.global_step,
     )
+
+
+class _Scores:
+    """Outputs of a model and their metrics: at any moment, and once of the model as stored."""
+
+    def __init__(self, model: TextClassifier, data: TaskData, tokens: TaskTokens) -> None:
+        self.model = model
+        self.data = data
+        self.tokens = tokens
+        self.headline = next(iter(data.validation))
+        self.final: dict[str, Logits] = {}
+
+    def outputs(self, split: str) -> Logits:
+        """Logits on a split, as the model is now."""
+        return predict(self.model, self.tokens.splits[split], self.tokens.pad_id)
+
+    def metrics(self, split: str, logits: Logits) -> dict[str, float]:
+        """The task's metrics of logits on a validation split, the headline first."""
+        return task_metrics(self.data, logits, self.data.validation[split].labels)
+
+    def now(self, trainer: "GateTrainer") -> dict[str, float]:
+        """Metrics on the first validation split; after the last step, those that are stored."""
+        if trainer.state.global_step >= trainer.state.max_steps:
+            self.finish(trainer)
+        logits = self.final[self.headline] if self.final else self.outputs(self.headline)
+        return self.metrics(self.headline, logits)
+
+    def finish(self, trainer: "GateTrainer") -> None:
+        """Make the model what is stored, and keep its outputs on each validation split; once."""
+        if not self.final:
+            _complete(trainer)
+            self.final = {name: self.outputs(name) for name in self.data.validation}
 
 
 def _run(trainer: "GateTrainer", scratch: Path) -> float:
