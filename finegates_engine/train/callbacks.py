@@ -1,6 +1,5 @@
 """What happens around each step of a training: the method's schedule, and telling of progress."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from transformers import TrainerCallback
 
 from finegates_engine.gates.compact import compact
 from finegates_engine.gates.schedule import Moment
+from finegates_engine.results import MAX_FRAMES
 from finegates_engine.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -61,12 +61,16 @@ class MethodSchedule(TrainerCallback):
             control.should_training_stop = True
 
     def _record(self, state: Any) -> None:
+        """Keep the gates at the steps that cut the training into `history_frames` equal parts."""
         wanted, gates = self.trainer.config.gates.history_frames, self.trainer.classifier.gates
-        if gates is None:
+        if gates is None or not wanted:
             return
-        due = math.floor(len(self.trainer.frames) * state.max_steps / max(1, wanted))
-        if wanted and len(self.trainer.frames) < wanted and state.global_step >= due:
-            self.trainer.frames.append((gates.value().detach() * 255).round().byte().cpu())
+        frames, steps = self.trainer.frames, state.max_steps
+        number = -(-(max(frames, default=-1) + 1) * wanted // steps)
+        if len(frames) == MAX_FRAMES:  # resumed with another number of them, more than once
+            return
+        if number < wanted and state.global_step >= number * steps // wanted:
+            frames[state.global_step] = (gates.value().detach() * 255).round().byte().cpu()
 
 
 class Reporter(TrainerCallback):

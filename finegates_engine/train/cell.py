@@ -103,7 +103,7 @@ def train(
         history=_history(trained.log),
         adapter=stored_adapter(trained.model),
         predictions=_predictions(data, trained.logits),
-        gate_history=_gate_history(trained, config, clock.planned or trained.steps),
+        gate_history=_gate_history(trained),
     )
 
 
@@ -213,15 +213,13 @@ def _predictions(data: TaskData, logits: dict[str, NDArray[np.float32]]) -> pd.D
     return pd.concat(frames, ignore_index=True)
 
 
-def _gate_history(trained: Trained, config: RunConfig, planned: int) -> GateHistory | None:
-    gates, wanted = trained.model.gates, config.gates.history_frames
+def _gate_history(trained: Trained) -> GateHistory | None:
+    gates = trained.model.gates
     if gates is None or not trained.frames:
         return None
-    values = gates.split(torch.stack(trained.frames).T)
-    # The trainer takes frame i at the first free step from share i / wanted of the training on.
-    steps = [max(i, i * planned // wanted) for i in range(len(trained.frames))]
+    values = gates.split(torch.stack(list(trained.frames.values())).T)
     arrays = {name: part.T.numpy().copy() for name, part in values.items()}
-    return GateHistory(np.array(steps, dtype=np.int64), arrays)
+    return GateHistory(np.array(list(trained.frames), dtype=np.int64), arrays)
 
 
 class _Clock:
@@ -234,7 +232,6 @@ class _Clock:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             self.before = float(json.loads(self.file.read_text())["seconds"])
         self.begun = self.noted = time.monotonic()
-        self.planned: int | None = None
         self._last: tuple[int, float] | None = None
         self._rates: list[float] = []
 
@@ -243,7 +240,7 @@ class _Clock:
         now = time.monotonic()
         if self._last is not None and progress.step > self._last[0]:
             self._rates.append((now - self._last[1]) / (progress.step - self._last[0]))
-        self._last, self.planned = (progress.step, now), progress.steps
+        self._last = (progress.step, now)
         if now - self.noted >= _CLOCK_PERIOD:
             self.noted = now
             with contextlib.suppress(OSError):

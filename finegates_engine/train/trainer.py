@@ -67,7 +67,7 @@ class GateTrainer(Trainer):
         start = config.path[-1] if config.path else 0.0
         self.now = Moment("open", start, 1.0)
         self.last_penalty: Tensor | None = None
-        self.frames: list[Tensor] = []
+        self.frames: dict[int, Tensor] = {}
         super().__init__(model=model, args=args, **options)
         self.remove_callback(PrinterCallback)
         self.add_callback(MethodSchedule(self, start))
@@ -171,7 +171,8 @@ class GateTrainer(Trainer):
         state = adapter_state(self.classifier)
         state["schedule.multiplier"] = torch.tensor(self.multiplier, dtype=torch.float64)
         if self.frames:
-            state["history.frames"] = torch.stack(self.frames)
+            state["history.steps"] = torch.tensor(list(self.frames))
+            state["history.frames"] = torch.stack(list(self.frames.values()))
         if self.teacher_logits is not None:
             state["teacher.logits"] = self.teacher_logits.cpu()
         state |= {METHOD_STATE + name: value for name, value in self.method.state().items()}
@@ -180,8 +181,9 @@ class GateTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         state = load_file(Path(resume_from_checkpoint) / STATE_FILE)
         self.multiplier = float(state.pop("schedule.multiplier"))
-        frames = state.pop("history.frames", None)
-        self.frames = [] if frames is None else list(frames)
+        steps, frames = state.pop("history.steps", None), state.pop("history.frames", None)
+        if self.config.gates.history_frames and steps is not None and frames is not None:
+            self.frames = dict(zip(steps.tolist(), frames, strict=True))
         self.teacher_logits = state.pop("teacher.logits", None)
         own = [name for name in state if name.startswith(METHOD_STATE)]
         self.method.load_state({name.removeprefix(METHOD_STATE): state.pop(name) for name in own})

@@ -60,8 +60,8 @@ class Trained:
     log: list[dict[str, float]]
     """Rows of the Trainer's log."""
 
-    frames: list[Tensor]
-    """Snapshots of the gate values, (gates,) uint8."""
+    frames: dict[int, Tensor]
+    """Snapshots of the gate values, (gates,) uint8, by optimizer step."""
 
     seconds: float
     """Of the training in this process; less than its whole cost when it was resumed."""

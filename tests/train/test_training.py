@@ -101,7 +101,25 @@ def test_a_killed_training_goes_on_to_the_same_bits(
         run(cell, name="cut", on_progress=kill_at(step))
     resumed = run(cell, name="cut")
     assert same(whole, resumed)
-    assert all(torch.equal(a, b) for a, b in zip(whole.frames, resumed.frames, strict=True))
+    assert list(whole.frames) == list(resumed.frames)
+    assert all(torch.equal(whole.frames[step], resumed.frames[step]) for step in whole.frames)
+
+
+@pytest.mark.parametrize("wanted", [0, 3, 12])
+def test_a_killed_training_goes_on_with_another_number_of_frames(
+    run: Any, monkeypatch: pytest.MonkeyPatch, wanted: int
+) -> None:
+    """Frames are for display and no part of a run's identity."""
+    monkeypatch.setattr(train_module, "CHECKPOINT_STEPS", 5)
+    monkeypatch.setattr("finegates_engine.train.callbacks.REPORT_SECONDS", 0.0)
+    with pytest.raises(KilledError):
+        run(config(gates={"history_frames": 6}), name="cut", on_progress=kill_at(18))
+    resumed = run(config(gates={"history_frames": wanted}), name="cut")
+    assert same(run(config(), name="whole"), resumed)
+    steps = list(resumed.frames)
+    assert steps == sorted(steps)
+    assert bool(steps) == bool(wanted)
+    assert max(steps, default=40) > 18
 
 
 def test_a_half_written_checkpoint_is_passed_over(
@@ -155,9 +173,9 @@ def test_every_way_of_closing_reaches_the_target(
 
 def test_gates_closed_step_by_step_stay_closed_and_reach_the_target(run: Any) -> None:
     trained = run(config(gates={"learn": "fisher", "history_frames": 20}))
-    shares = [float((frame == 0).float().mean()) for frame in trained.frames]
+    shares = [float((frame == 0).float().mean()) for frame in trained.frames.values()]
     assert len({round(share, 3) for share in shares}) > 3  # not all at once
-    for before, after in itertools.pairwise(trained.frames):
+    for before, after in itertools.pairwise(trained.frames.values()):
         assert bool(((after == 0) | (before > 0)).all())
     ladder = ladder_of(trained.model.gates, trained.plan)
     assert ladder.folded_encoder_fraction == pytest.approx(0.5, abs=0.005)
