@@ -170,9 +170,7 @@ def movie_view(run: Gated) -> None:
     history = loaders.gate_history(run.store, run.run_id)
     if history is None:
         st.info("This run kept no history of its gates. This keeps one:", icon=":material/movie:")
-        st.code(
-            f"finegates sweep --task {run.row['task']} --history-frames 24 ...", language="bash"
-        )
+        parts.command(f"finegates sweep --task {run.row['task']} --history-frames 24 ...")
         return
     title = f"{len(history.steps)} moments of the training"
     last = list(history.values.values())

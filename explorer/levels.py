@@ -1,5 +1,6 @@
 """The curves of the trade-off: which are shown, their points and words, the table. No Streamlit."""
 
+import html
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,8 +182,8 @@ def _end_notes(levels: pd.DataFrame) -> dict[int, str]:
 
 
 def hover_text(level: Mapping[Any, Any], y: str, interval: Interval | None) -> str:
-    """The whole ladder of one level, and its score."""
-    lines = [f"<b>{curve_label(level)}</b>"]
+    """The whole ladder of one level, and its score, as plotly's HTML."""
+    lines = [f"<b>{html.escape(curve_label(level))}</b>"]
     score = value_text(level[y], quantity(y))
     if interval is not None:
         score += f" ({range_text(interval.low, interval.high, 3)})"

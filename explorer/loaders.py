@@ -7,6 +7,7 @@ seconds, at the next interaction, without a restart.
 import argparse
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class Store:
     root: str
     version: str
     """Changes when a run appears, changes or goes."""
+
+    @property
+    def word(self) -> str:
+        """The folder in a command: as one types it where the app was started."""
+        root, here = Path(self.root), Path.cwd()
+        return shlex.quote(str(root.relative_to(here)) if here in root.parents else self.root)
 
     @property
     def runs(self) -> RunStore:

@@ -1,5 +1,6 @@
 """Small shared pieces of pages: headings, empty and error states, charts, downloads."""
 
+import html
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -57,9 +58,13 @@ def empty_store(store: loaders.Store) -> None:
     """What to do where no run is."""
     st.info("There are no runs here yet.", icon=":material/inbox:")
     st.markdown(f"The store `{store.root.replace('`', '')}` is empty. Make a few runs in minutes:")
-    folder = f"'{store.root}'" if re.search(r"[^\w/.-]", store.root) else store.root
-    st.code(f"finegates demo --store {folder}", language="bash")
+    command(f"finegates demo --store {store.word}")
     st.markdown("They appear here as they finish, without a restart.")
+
+
+def command(text: str) -> None:
+    """A line to be copied into a terminal."""
+    st.code(text, language="bash", wrap_lines=True)
 
 
 def error(problem: UserError) -> None:
@@ -74,14 +79,14 @@ def remake(store: loaders.Store, run_id: str) -> str | None:
     return None if left_out is None else left_out.remake
 
 
-def light_note(run_id: str, command: str) -> None:
+def light_note(run_id: str, line: str) -> None:
     """A run without its weights: what of it is here, and the command that makes the rest."""
     st.info(
         f"Run {plain(run_id)} is here without its weights: gates, scores and predictions alone. "
         "This trains it again, in a store of its own:",
         icon=":material/cloud_off:",
     )
-    st.code(command, language="bash")
+    command(line)
 
 
 def damaged_note(listing: loaders.Listing) -> None:
@@ -210,6 +215,8 @@ def downloads(
 def standalone_html(figure: go.Figure) -> bytes:
     """The figure as one HTML page with plotly.js inside, in the light theme."""
     figure = go.Figure(figure).update_layout(template=template())
+    for words in (figure.layout.title, figure.layout.title.subtitle):
+        words.text = html.escape(words.text or "", quote=False)
     return figure.to_html(
         include_plotlyjs=True, full_html=True, config={"displaylogo": False}
     ).encode()

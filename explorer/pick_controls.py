@@ -151,4 +151,4 @@ def _nothing_to_choose(task: str, *, removed: bool) -> None:
         icon=":material/straighten:",
     )
     st.markdown("A sweep trains levels to choose from:")
-    st.code(f"finegates sweep --task {task} --targets 0,0.3,0.5,0.7", language="bash")
+    parts.command(f"finegates sweep --task {task} --targets 0,0.3,0.5,0.7")

@@ -1,6 +1,5 @@
 """The widgets of "Pick a level": the answer, why, and every level."""
 
-import shlex
 from typing import Any
 
 import streamlit as st
@@ -133,14 +132,14 @@ def _missing_times(found: Recommendation, asked: Asked) -> None:
     run = shown.run_id if "p95_ms" not in shown.measured else rest[0].run_id
     title = f"{plural(len(rest), 'level')} without a time on this machine: how to measure it"
     with st.expander(title, icon=":material/timer:", expanded=bool(wanted)):
-        st.code("\n".join(commands(asked.store, run)), language="bash")
+        parts.command("\n".join(commands(asked.store, run)))
         st.markdown("They appear here when they are done, without a restart.")
 
 
 def commands(store: loaders.Store, run: str) -> list[str]:
     """What measures a run: its certificate, then its times; a light one is trained again first."""
     again = parts.remake(store, run)
-    place = shlex.quote(store.root) if again is None else REMADE
+    place = store.word if again is None else REMADE
     measure = [f"finegates {name} {run} --store {place}" for name in ("prune", "bench")]
     return measure if again is None else [again, *measure]
 
@@ -160,7 +159,6 @@ def _marks(found: Recommendation, asked: Asked) -> list[Mark]:
             lines.append(f"{pick_words.limit_text(v.name, v.bound, asked.limits)}: {sure}")
         marks.append(
             Mark(
-                label=asked.pool.labels[one.key],
                 method=str(level["method"]),
                 run_id=one.run_id,
                 removed=one.removed,

@@ -39,6 +39,7 @@ PAGES = {
     "gates-map": "gates?view=map",
     "gates-matrix": "gates?view=matrix&layer=3&matrix=ffn_in",
     "gates-agreement": "gates?view=agreement&layer=3",
+    "gates-movie": "gates?view=movie",
     "training-curves": "training?part=curves",
     "training-sweeps": "training?part=sweeps",
     "training-start": "training?part=start",
@@ -51,10 +52,14 @@ PAGES = {
     "live": "live",
     "live-levels": "live?more=levels",
     "live-close": "live?more=close&close=2.head.3",
+    "live-why": "live?more=why",
 }
 """Name of a picture -> address of its page."""
 
-CLICKS = {"live": ("Race dense against pruned", "Race again")}
+CLICKS = {
+    "live": ("Race dense against pruned", "Race again"),
+    "live-why": ("Take the call apart", "Download"),
+}
 """Name of a picture -> a button to click first, and the one that says that it is done."""
 
 _START_SECONDS = 60
@@ -63,14 +68,16 @@ _SETTLE_MS = 180_000
 
 
 @contextlib.contextmanager
-def serving(store: Path | str) -> Iterator[str]:
-    """The app over a store, in a process of its own; gives its address."""
-    with app_over(store) as (address, _):
+def serving(store: Path | str, *, folder: Path = ROOT) -> Iterator[str]:
+    """The app over a store, in a process of its own, started in `folder`; gives its address."""
+    with app_over(store, folder=folder) as (address, _):
         yield address
 
 
 @contextlib.contextmanager
-def app_over(store: Path | str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+def app_over(
+    store: Path | str, *, folder: Path = ROOT
+) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     """The app over a store: its address, and its process, which ends with the context."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -81,7 +88,7 @@ def app_over(store: Path | str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(  # noqa: S603
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         address = f"http://127.0.0.1:{port}/"
@@ -144,7 +151,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         name = Path(arguments.store).resolve().name
         copy = Path(shutil.copytree(arguments.store, Path(folder) / name))
-        with serving(copy) as address, chromium() as browser:
+        with serving(copy, folder=Path(folder)) as address, chromium() as browser:
             for scheme in SCHEMES:
                 for size, (width, height) in SIZES.items():
                     viewport = {"width": width, "height": height}

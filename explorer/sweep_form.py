@@ -158,7 +158,7 @@ def _choices(source: str) -> Rows:
             help=explain("target"),
         )
         seeds = st.text_input("Seeds", "0", help=explain("seed"))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True):
         strategy = st.segmented_control(
             "Strategy",
             ["path", "independent"],

@@ -1,6 +1,5 @@
 """Sweeps as they go: progress, time left, stop and resume."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,8 +86,7 @@ def panel(store: loaders.Store) -> None:
         if not found:
             st.info("No sweep was started on this store yet.", icon=":material/inbox:")
             st.markdown("Start one above under **Start a sweep**, or in a terminal:")
-            place = shlex.quote(store.root)
-            st.code(f"finegates sweep --task agreement --store {place}", language="bash")
+            parts.command(f"finegates sweep --task agreement --store {store.word}")
 
     st.fragment(draw, run_every=REFRESH_S if live else None)()
 
@@ -124,7 +122,7 @@ def _log_error(root: Path, launch: Launch) -> None:
     st.error(parts.plain(reason[:1000]), icon=":material/error:")
     if len(lines) > 1:
         with st.expander("What it said"):
-            st.code(log[-4000:], language=None)
+            st.code(log[-4000:], language=None, wrap_lines=True)
 
 
 def _progress(state: SweepState, *, live: bool) -> None:

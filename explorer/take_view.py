@@ -1,7 +1,5 @@
 """Taking a level: its portable bundle to download, and the command that makes it."""
 
-import shlex
-
 import streamlit as st
 
 from explorer import bundles, loaders, parts
@@ -27,11 +25,11 @@ def take(store: loaders.Store, run_id: str, *, title: str) -> None:
         store, run_id
     )
     st.markdown("Or make it yourself:")
-    st.code(_prune(run_id, store.root), language="bash")
+    parts.command(_prune(run_id, store.word))
 
 
 def _prune(run_id: str, place: str) -> str:
-    return f"finegates prune {run_id} --store {shlex.quote(place)} --out {run_id}"
+    return f"finegates prune {run_id} --store {place} --out {run_id}"
 
 
 def _bundle(store: loaders.Store, run_id: str) -> None:
@@ -67,7 +65,7 @@ def _bundle(store: loaders.Store, run_id: str) -> None:
 
 def _progress(job: bundles.BundleJob) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        with st.status(f"{job.steps[-1] if job.steps else 'Starting'}", expanded=False):
+        with st.status(parts.plain(job.steps[-1] if job.steps else "Starting"), expanded=False):
             for step in job.steps:
                 st.markdown(parts.plain(step))
         st.button("Stop", on_click=job.stop)

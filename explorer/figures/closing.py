@@ -137,7 +137,8 @@ def ablation_figure(found: Ablation, row: int, *, title: str = "") -> go.Figure:
         height=150 + 62 * len(names),
         legend={"y": 1.0, "yanchor": "bottom"},
     )
-    figure.update_xaxes(title="Change from before (logits, or score; the line is no change)")
+    unit = "score" if found.labels is None else "logits"
+    figure.update_xaxes(title=f"Change from before ({unit})")
     figure.update_yaxes(
         title="",
         tickvals=list(places),

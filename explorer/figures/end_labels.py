@@ -27,6 +27,7 @@ class EndLabel:
     x: float
     y: float
     text: str
+    """As plotly's HTML, like the note."""
     note: str
     """Said below the name, such as why the line ends there."""
     colour: str

@@ -24,7 +24,6 @@ _STEP = 0.008
 class Mark:
     """One level as it is drawn."""
 
-    label: str
     method: str
     run_id: str
     removed: float

@@ -1,5 +1,6 @@
 """Score, or a cost, against what was removed. Pure: curves in, figure out."""
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,7 +75,7 @@ def _curve(curve: Curve, span: tuple[float, float], quiet: bool) -> list[Trace]:
     line = {
         "x": levels["x"].tolist(),
         "y": levels["y"].tolist(),
-        "name": curve.label,
+        "name": html.escape(curve.label),
         "customdata": levels["run_id"].tolist(),
         "text": levels["hover"].tolist(),
         "mode": "lines+markers",
@@ -156,7 +157,7 @@ def _baseline(curve: Curve, span: tuple[float, float], quiet: bool) -> list[Trac
     line = {
         "x": [span[0], level["x"], span[1]],
         "y": [level["y"]] * 3,
-        "name": curve.label,
+        "name": html.escape(curve.label),
         "customdata": [level["run_id"]] * 3,
         "text": [level["hover"]] * 3,
         "mode": "lines+markers",
@@ -203,7 +204,7 @@ def _label(curve: Curve, end: float) -> EndLabel:
     return EndLabel(
         x=end if curve.baseline else float(last["x"]),
         y=float(last["y"]),
-        text=curve.short,
+        text=html.escape(curve.short),
         note=curve.end_note,
         colour=method_style(curve.method).colour,
     )

@@ -77,10 +77,10 @@ def training_figure(
 
 
 def _score_range(scores: "pd.Series[float]") -> tuple[float, float]:
-    """Room about the scores; no metric goes above 1."""
+    """Room about the scores; no metric goes above 1, and no tick stands there."""
     low, high = float(scores.min()), float(scores.max())
     room = max(0.05, 0.2 * (high - low))
-    return low - room, min(high + room, 1.02)
+    return low - room, min(high + room, 1.005)
 
 
 def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:

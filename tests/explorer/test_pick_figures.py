@@ -10,7 +10,6 @@ from explorer.theme import method_style
 
 def mark(removed: float, drop: float, **changes) -> Mark:
     plain = {
-        "label": "FineGates",
         "method": "finegates",
         "run_id": f"run-{removed}-{drop}",
         "removed": removed,

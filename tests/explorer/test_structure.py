@@ -99,3 +99,10 @@ def test_version_changes_with_every_change_of_a_run(tmp_path):
     versions.append(loaders.run_versions(str(tmp_path)))
     assert len({str(version) for version in versions}) == 4
     assert loaders.run_versions(str(tmp_path / "nowhere")) == {}
+
+
+def test_command_names_the_store_as_one_types_it_where_the_app_was_started(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert loaders.Store(str(tmp_path / "my runs"), "1").word == "'my runs'"
+    assert loaders.Store(str(tmp_path.parent), "1").word == str(tmp_path.parent)
+    assert loaders.Store(str(tmp_path), "1").word == str(tmp_path)

@@ -159,7 +159,9 @@ def test_rows_whose_labels_are_long_digits_are_classes(tmp_path):
 
 
 def test_uploads_are_bounded_by_the_server_and_by_the_form(tmp_path):
-    settings = tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text())
+    settings = tomllib.loads(
+        (Path(__file__).parents[2] / "explorer/.streamlit/config.toml").read_text()
+    )
     assert settings["server"]["maxUploadSize"] == sweep_request.UPLOAD_MB == 50
     assert settings["client"]["showErrorDetails"] == "none"
     with pytest.raises(UserError, match="at most 50 MB"):
