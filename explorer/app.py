@@ -4,7 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import collector, parts, turns
+from explorer.serving import collector, turns
+from explorer.widgets import parts
 from finegates_engine.errors import UserError
 
 HERE = Path(__file__).parent

@@ -91,7 +91,7 @@ def engine_reads(root: Path, run_ids: list[str]) -> dict[str, str]:
 
     Anything but a UserError is let through.
     """
-    from explorer import latencies, loaders
+    from explorer.loading import latencies, loaders
     from finegates_engine.errors import UserError
     from finegates_engine.parity import read_certificate
     from finegates_engine.runs.store import RunStore

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from explorer import gates_view, loaders, parts, selection
+from explorer.loading import loaders
+from explorer.views import gates_view
+from explorer.widgets import parts, selection
 
 store = loaders.current()
 listing = parts.question("What was kept?", store)

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from explorer import live_more, live_view, loaders, parts, selection
+from explorer.loading import loaders
+from explorer.views import live_more, live_view
+from explorer.widgets import parts, selection
 
 store = loaders.current()
 listing = parts.question("Is it really faster, and does it say the same?", store)

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer import method_view, selection
+from explorer.views import method_view
+from explorer.widgets import selection
 
 st.title("What does a gate do?", anchor=False)
 screen = selection.pick(

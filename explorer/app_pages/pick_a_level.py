@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from explorer import loaders, parts, pick_controls, pick_view, selection, take_view
+from explorer.loading import loaders
+from explorer.views import pick_controls, pick_view, take_view
+from explorer.widgets import parts, selection
 
 store = loaders.current()
 listing = parts.question("Which level should I deploy?", store)

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from explorer import loaders, parts, selection, trade_off_view
+from explorer.loading import loaders
+from explorer.views import trade_off_view
+from explorer.widgets import parts, selection
 from finegates_engine.analysis.tradeoff import curve_levels
 
 store = loaders.current()

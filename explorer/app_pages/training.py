@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from explorer import loaders, parts, selection, sweep_form, sweeps_view, training_view
+from explorer.loading import loaders
+from explorer.views import sweep_form, sweeps_view, training_view
+from explorer.widgets import parts, selection
 
 store = loaders.current()
 st.title("How does training go?", anchor=False)

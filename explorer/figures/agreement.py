@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.theme import GREY, STRONG, note_figure, pale, template
+from explorer.look.theme import GREY, STRONG, note_figure, pale, template
 
 _ROW_PIXELS = 30
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.theme import BLUE, GREY, PALE_GREY, STRONG, note_figure, template
+from explorer.look.theme import BLUE, GREY, PALE_GREY, STRONG, note_figure, template
 from finegates_engine.analysis.compare_runs import BOTH_RIGHT, BOTH_WRONG, LOST, WON
 
 HEIGHT = 430

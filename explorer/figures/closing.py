@@ -1,27 +1,14 @@
 """More of a pruned model closed: every part alone, and chosen ones beside random groups. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from explorer.figures.live import shown
-from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
-from finegates_engine.live.results import Ablation, Effects, PartEffect
-
-
-def label_shift(found: Effects, effect: PartEffect) -> float:
-    """How far closing one part moves the margin of the label (the score), in logits; negative:
-    away from it."""
-    assert effect.logits is not None
-    return _margin(found.before, effect.logits) - _margin(found.before, found.before)
-
-
-def _margin(decided: Sequence[float], logits: Sequence[float]) -> float:
-    if len(decided) == 1:
-        return logits[0]
-    best = int(np.argmax(decided))
-    return logits[best] - max(v for k, v in enumerate(logits) if k != best)
+from explorer.look.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from explorer.words.live_values import label_shift
+from finegates_engine.live.results import Ablation, Effects
 
 
 def effects_figure(found: Effects, chosen: Sequence[str], *, title: str = "") -> go.Figure:
@@ -29,17 +16,13 @@ def effects_figure(found: Effects, chosen: Sequence[str], *, title: str = "") ->
     shifts = {e.part: label_shift(found, e) for e in found.effects if e.logits is not None}
     if not shifts:
         return note_figure("Nothing is left of this model to close.")
-    single = [abs(v) for part, v in shifts.items() if _kind(part) in ("head", "quarter")]
-    scales = {True: max(single, default=1.0) or 1.0}
-    scales[False] = max((abs(v) for p, v in shifts.items() if _kind(p) == "all"), default=1) or 1
-    columns = _columns(found)
+    strengths, columns = _strengths(shifts), _columns(found)
     figure = go.Figure()
     for lower, name, colour, symbol in (
         (True, "away from the label", STRONG, "square"),
         (False, "towards it", BLUE, "diamond"),
     ):
         own = [p for p, v in shifts.items() if (v < 0) == lower]
-        strength = [abs(shifts[p]) / scales[_kind(p) != "all"] for p in own]
         figure.add_scatter(
             x=[columns.index(_column(p)) for p in own],
             y=[int(p.split(".")[0]) + 1 for p in own],
@@ -49,7 +32,7 @@ def effects_figure(found: Effects, chosen: Sequence[str], *, title: str = "") ->
             marker={
                 "symbol": symbol,
                 "size": 16 if lower else 14,
-                "color": [pale(colour, 0.06 + 0.94 * s) for s in strength],
+                "color": [pale(colour, 0.06 + 0.94 * strengths[p]) for p in own],
                 "line": {
                     "width": [4 if p in chosen else 1 for p in own],
                     "color": [GREY if p in chosen else pale(colour, 0.5) for p in own],
@@ -76,6 +59,15 @@ def effects_figure(found: Effects, chosen: Sequence[str], *, title: str = "") ->
     )
     figure.update_yaxes(title="Layer (number)", dtick=1, range=[layers + 0.6, 0.4], showgrid=False)
     return figure
+
+
+def _strengths(shifts: Mapping[str, float]) -> dict[str, float]:
+    """Part -> its shift without sign, 1 for the largest: of whole groups, or of the others."""
+    most: dict[bool, float] = {}
+    for part, shift in shifts.items():
+        whole = _kind(part) == "all"
+        most[whole] = max(most.get(whole, 0.0), abs(shift))
+    return {p: abs(shift) / (most[_kind(p) == "all"] or 1.0) for p, shift in shifts.items()}
 
 
 def _kind(part: str) -> str:

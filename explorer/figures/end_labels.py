@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.theme import GREY
+from explorer.look.theme import GREY
 
 PLOT_PIXELS = 360
 """About the height of the plot itself."""

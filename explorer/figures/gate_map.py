@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from explorer.theme import GREY, STRONG, note_figure, pale, template
+from explorer.look.theme import GREY, STRONG, note_figure, pale, template
 from finegates_engine.analysis.gate_vectors import Values, VectorKind
 from finegates_engine.fold.dimensions import EncoderShape
 

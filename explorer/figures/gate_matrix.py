@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from PIL import Image
 
-from explorer.theme import STRONG, note_figure, pale, template
+from explorer.look.theme import STRONG, note_figure, pale, template
 from finegates_engine.analysis.gate_vectors import Values, VectorKind
 
 

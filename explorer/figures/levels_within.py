@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.numbers import plural
-from explorer.theme import GREY, STRONG, method_style, note_figure, pale, template
+from explorer.look.numbers import plural
+from explorer.look.theme import GREY, STRONG, method_style, note_figure, pale, template
 
 HEIGHT = 400
 

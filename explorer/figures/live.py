@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from explorer.look.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from explorer.words.live_values import flipped, level_values, percent
 from finegates_engine.live.results import Levels, Predictions
 
 _LABEL_CHARACTERS = 26
@@ -24,16 +25,8 @@ def predictions_figure(found: Predictions, texts: Sequence[str], *, title: str =
     if not found.pruned:
         return note_figure("There is no text yet.")
     labels, dense, pruned, axis = _compared(found, texts)
-    figure = go.Figure()
     places = list(range(len(labels)))
-    figure.add_scatter(
-        x=[v for pair in zip(dense, pruned, strict=True) for v in (*pair, None)],
-        y=[v for place in places for v in (place, place, None)],
-        mode="lines",
-        line={"color": pale(GREY, 0.5), "width": 4},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    figure = go.Figure(_links(dense, pruned))
     single = len(found.pruned) == 1
     for name, values, symbol, colour, position in (
         ("Dense", dense, "circle-open", BLUE, "top center"),
@@ -77,11 +70,16 @@ def predictions_figure(found: Predictions, texts: Sequence[str], *, title: str =
     return figure
 
 
-def percent(share: float) -> str:
-    """A probability in words; what rounds to all or nothing is not said to be that."""
-    if share >= 0.995:
-        return ">99%"
-    return "<1%" if share < 0.005 else f"{100 * share:.0f}%"
+def _links(dense: Sequence[float], pruned: Sequence[float]) -> go.Scatter:
+    """A line in each row from the dense model's mark to the pruned one's."""
+    return go.Scatter(
+        x=[v for pair in zip(dense, pruned, strict=True) for v in (*pair, None)],
+        y=[v for place in range(len(dense)) for v in (place, place, None)],
+        mode="lines",
+        line={"color": pale(GREY, 0.5), "width": 4},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
@@ -110,24 +108,6 @@ def _compared(
     dense = [values[k] for values, k in zip(found.dense, chosen, strict=True)]
     pruned = [values[k] for values, k in zip(found.pruned, chosen, strict=True)]
     return rows, dense, pruned, axis
-
-
-def level_values(found: Levels) -> np.ndarray:
-    """(levels, rows): the probability of each row's label at the first level, or its score."""
-    outputs = np.array([level.outputs for level in found.levels])
-    if found.labels is None:
-        return outputs[:, :, 0]
-    first = outputs[0].argmax(axis=1)
-    return np.take_along_axis(outputs, first[None, :, None], axis=2)[:, :, 0]
-
-
-def flipped(found: Levels) -> np.ndarray:
-    """(levels, rows): whether a row's label is another than at the first level."""
-    outputs = np.array([level.outputs for level in found.levels])
-    if found.labels is None:
-        return np.zeros(outputs.shape[:2], dtype=bool)
-    best = outputs.argmax(axis=2)
-    return best != best[0]
 
 
 def levels_figure(found: Levels, texts: Sequence[str], row: int, *, title: str = "") -> go.Figure:

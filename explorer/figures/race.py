@@ -5,7 +5,8 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from explorer.look.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from explorer.words.live_values import MOST_POINTS, drawn_ms
 from finegates_engine.explain.explanation import PARTS, Explanation
 from finegates_engine.live.results import TextRace
 from finegates_engine.timing.stored import DENSE, PRUNED, TRANSFORMERS
@@ -17,19 +18,16 @@ VARIANTS = {
 }
 """Variant -> its name, colour and marker."""
 
-_MOST_POINTS = 150
-_FAR = 1.25  # times the p95: slower calls are counted, not drawn
-
 
 def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
     """Every round as a point; a bar at the median, a tick at the p95. One row a variant."""
     if not race.seconds:
         return note_figure("Nothing was timed.")
     names = [name for name in VARIANTS if name in race.seconds]
-    limit, figure = _limit(race), go.Figure()
+    limit, figure = drawn_ms(race), go.Figure()
     for place, name in enumerate(names):
         label, colour, symbol = VARIANTS[name]
-        ms = 1000 * np.asarray(race.seconds[name][:_MOST_POINTS])
+        ms = 1000 * np.asarray(race.seconds[name][:MOST_POINTS])
         ms = ms[ms <= limit]
         spread = 0.26 * np.sin(np.arange(len(ms)) * 2.39996)  # the golden angle: even, no chance
         figure.add_scatter(
@@ -67,17 +65,6 @@ def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
         showgrid=False,
     )
     return figure
-
-
-def beyond(race: TextRace) -> int:
-    """How many calls are too slow to be drawn."""
-    ms = 1000 * np.array([values[:_MOST_POINTS] for values in race.seconds.values()])
-    return int((ms > _limit(race)).sum())
-
-
-def _limit(race: TextRace) -> float:
-    """Milliseconds up to which calls are drawn."""
-    return _FAR * 1000 * max(times.p95 for times in race.latency.values())
 
 
 def parts_figure(found: Explanation, *, title: str = "") -> go.Figure:

@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.figures.end_labels import EndLabel, end_labels
-from explorer.levels import Curve, axis_format
-from explorer.theme import GREY, method_style, note_figure, pale, template, variant_marks
+from explorer.look.theme import GREY, method_style, note_figure, pale, template, variant_marks
+from explorer.words.levels import Curve, axis_format
 from finegates_engine.analysis.tradeoff import Quantity
 
 HEIGHT = 460

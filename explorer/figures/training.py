@@ -1,14 +1,14 @@
 """A run's training: loss, score, gates closed and penalty over the epochs. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from explorer.look.theme import BLUE, GREY, STRONG, note_figure, pale, template
+from explorer.words.training_words import Panel, Phase
 
 SMOOTH_ROWS = 9
 """Logged steps in the median that is drawn through the loss."""
@@ -17,27 +17,9 @@ _PANEL = 175
 _FEW = 12
 """Up to so many steps are marked one by one, or a single one could not be seen."""
 
-_BAND = "rgba(127,127,127,0.10)"
+_BAND = pale(GREY, 0.1)
 
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of a training, in epochs."""
-
-    name: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One quantity over the training."""
-
-    column: str
-    title: str
-    """Of its axis, with the unit."""
-
-    share: bool = False
+Numbers: TypeAlias = "pd.Series[float]"
 
 
 def training_figure(
@@ -85,57 +67,57 @@ def _score_range(scores: "pd.Series[float]") -> tuple[float, float]:
 
 def _traces(history: pd.DataFrame, panel: Panel, x: str) -> list[go.Scatter]:
     rows = history[[x, panel.column]].dropna()
-    hover = f"{panel.title.split(' (')[0].split('<br>')[0]}: %{{y:.1%}}<extra></extra>"
-    if not panel.share:
-        hover = hover.replace(".1%", ".4g")
+    form = ".1%" if panel.share else ".4g"
+    hover = f"{panel.title.split(' (')[0].split('<br>')[0]}: %{{y:{form}}}<extra></extra>"
     places, values = rows[x], rows[panel.column]
     if panel.column == "loss":
-        middle = values.rolling(SMOOTH_ROWS, center=True, min_periods=1).median()
-        dots = {"color": pale(BLUE, 0.6), "size": 5 if len(values) > _FEW else 8}
-        return [
-            go.Scatter(x=places, y=values, mode="markers", marker=dots, hovertemplate=hover),
-            go.Scatter(
-                x=places, y=middle, mode="lines", line={"color": BLUE, "width": 2}, hoverinfo="skip"
-            ),
-        ]
+        return _loss(places, values, hover)
     if panel.column == "score":
-        mark = {"color": BLUE, "size": 9, "symbol": "diamond"}
-        words = [f"{value:.3f}" for value in values]
-        return [
-            go.Scatter(
-                x=places,
-                y=values,
-                mode="lines+markers+text",
-                text=words,
-                textposition="top left",
-                cliponaxis=False,
-                marker=mark,
-                line={"color": BLUE, "width": 2},
-                hovertemplate=hover,
-            )
-        ]
-    colour = STRONG if panel.column == "gates_closed" else GREY
-    traces = [
-        go.Scatter(
-            x=places,
-            y=values,
-            mode="lines" if len(values) > _FEW else "lines+markers",
-            line={"color": colour, "width": 2.5},
-            hovertemplate=hover,
-        )
+        return [_scores(places, values, hover)]
+    line = go.Scatter(
+        x=places,
+        y=values,
+        mode="lines" if len(values) > _FEW else "lines+markers",
+        line={"color": STRONG if panel.column == "gates_closed" else GREY, "width": 2.5},
+        hovertemplate=hover,
+    )
+    if panel.column != "gates_closed" or "target" not in history:
+        return [line]
+    asked = history[[x, "target"]].dropna()
+    schedule = go.Scatter(
+        x=asked[x],
+        y=asked["target"],
+        mode="lines",
+        line={"color": GREY, "width": 2, "dash": "dot"},
+        hovertemplate="Asked for: %{y:.1%}<extra></extra>",
+    )
+    return [line, schedule]
+
+
+def _loss(places: Numbers, values: Numbers, hover: str) -> list[go.Scatter]:
+    """A dot a logged step, and the running median."""
+    middle = values.rolling(SMOOTH_ROWS, center=True, min_periods=1).median()
+    dots = {"color": pale(BLUE, 0.6), "size": 5 if len(values) > _FEW else 8}
+    line = {"color": BLUE, "width": 2}
+    return [
+        go.Scatter(x=places, y=values, mode="markers", marker=dots, hovertemplate=hover),
+        go.Scatter(x=places, y=middle, mode="lines", line=line, hoverinfo="skip"),
     ]
-    if panel.column == "gates_closed" and "target" in history:
-        asked = history[[x, "target"]].dropna()
-        traces.append(
-            go.Scatter(
-                x=asked[x],
-                y=asked["target"],
-                mode="lines",
-                line={"color": GREY, "width": 2, "dash": "dot"},
-                hovertemplate="Asked for: %{y:.1%}<extra></extra>",
-            )
-        )
-    return traces
+
+
+def _scores(places: Numbers, values: Numbers, hover: str) -> go.Scatter:
+    """Marks with their number beside them."""
+    return go.Scatter(
+        x=places,
+        y=values,
+        mode="lines+markers+text",
+        text=[f"{value:.3f}" for value in values],
+        textposition="top left",
+        cliponaxis=False,
+        marker={"color": BLUE, "size": 9, "symbol": "diamond"},
+        line={"color": BLUE, "width": 2},
+        hovertemplate=hover,
+    )
 
 
 def _mark_phase(figure: go.Figure, phase: Phase, *, shaded: bool) -> None:

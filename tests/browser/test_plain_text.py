@@ -20,7 +20,7 @@ APP = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 import streamlit as st
-from explorer import parts
+from explorer.widgets import parts
 for number, text in enumerate({texts!r}):
     with st.container(key=f"mark-{{number}}"):
         st.markdown(parts.plain(text))

@@ -7,7 +7,8 @@ import pytest
 from explorer_stores import run_of, write_full
 from streamlit.testing.v1 import AppTest
 
-from explorer import loaders, trade_off_view
+from explorer.loading import loaders
+from explorer.views import trade_off_view
 from finegates_engine.runs.store import RunStore
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import gc
 import sys
 import types
 
-from explorer import collector
+from explorer.serving import collector
 
 
 def test_objects_are_set_aside_when_modules_were_imported_and_then_no_more(monkeypatch):

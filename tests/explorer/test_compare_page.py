@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from explorer_stores import run_of
 
-from explorer import compare_words, loaders
+from explorer.loading import loaders
+from explorer.words import compare_words
 from finegates_engine.data.agreement import generate
 from finegates_engine.data.load import Split, text_hashes
 from finegates_engine.runs.store import RunStore

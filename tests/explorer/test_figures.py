@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 import pytest
 from explorer_stores import SHAPE, full_results, run_of
 
-from explorer import levels
 from explorer.figures.agreement import frequency_figure, jaccard_figure, nestedness_figure
 from explorer.figures.end_labels import spread
 from explorer.figures.gate_map import gate_map_figure, gate_movie_figure
 from explorer.figures.gate_matrix import kept_share_figure, matrix_figure
 from explorer.figures.trade_off import trade_off_figure
-from explorer.theme import METHODS, STRONG, method_style, note_figure, template
+from explorer.look.theme import METHODS, STRONG, method_style, note_figure, template
+from explorer.words import levels
 from finegates_engine.analysis.gate_statistics import frequency_table, kept_shares, nestedness
 from finegates_engine.analysis.gate_vectors import vector_kinds
 from finegates_engine.analysis.intervals import Interval

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from explorer import live_words
 from explorer.figures import closing, live, race
+from explorer.words import live_words
 from finegates_engine.live.results import (
     Ablation,
     Effects,

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from explorer_stores import run_of
 
-from explorer import gate_maths, tiny_ffn, training_words
-from explorer.figures.gate_maths import (
+from explorer.figures.teaching import (
     BIN,
     beliefs_figure,
     density_figure,
@@ -15,7 +14,9 @@ from explorer.figures.gate_maths import (
     removal_figure,
 )
 from explorer.figures.training import Panel, Phase, training_figure
-from explorer.theme import STRONG
+from explorer.look.theme import STRONG
+from explorer.teaching import gate_maths, tiny_ffn
+from explorer.words import training_words
 from finegates_engine.runs.store import RunStore
 
 PANELS = [

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer import gate_maths, lesson, tiny_ffn
+from explorer.teaching import gate_maths, lesson, tiny_ffn
 from finegates_engine.gates.gate import StochasticGates, kept_probability
 
 stds = st.floats(0.02, 1.0)

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tiny_runs import tiny_run
 
-from explorer import worker
-from explorer.worker import Job, Worker
+from explorer.processes import worker
+from explorer.processes.worker import Job, Worker
 from finegates_engine.errors import UserError
 from finegates_engine.live.results import (
     ABLATION,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from explorer import lesson
+from explorer.teaching import lesson
 
 
 def texts(app) -> str:

@@ -131,7 +131,7 @@ def test_selected_run_deleted_meanwhile_is_said(full, open_app, tmp_path):
     app = open_app(copy, run=run)
     assert chosen(app, "run") == run
     store.delete(run)
-    from explorer import loaders
+    from explorer.loading import loaders
 
     loaders._version.clear()
     app = app.run()
@@ -143,7 +143,7 @@ def test_new_run_appears_without_a_restart(one, open_app):
     app = open_app(one)
     before = len(app.dataframe[0].value)
     RunStore(one).save(run_of(target=0.3))
-    from explorer import loaders
+    from explorer.loading import loaders
 
     loaders._version.clear()
     assert len(app.run().dataframe[0].value) == before + 1
@@ -178,7 +178,7 @@ def test_opening_imports_no_torch(full):
 
 
 def test_latency_is_offered_where_runs_were_timed(full, open_app, monkeypatch):
-    from explorer import latencies
+    from explorer.loading import latencies
     from finegates_engine.timing.stored import Setting
 
     assert "latency_ms" not in open_app(full).selectbox(key="pick:y").options
@@ -186,7 +186,7 @@ def test_latency_is_offered_where_runs_were_timed(full, open_app, monkeypatch):
     place = latencies.Passport("f" * 16, "Tiny CPU", Setting(batch=1, tokens=64))
     times = {name: 10.0 - number / 10 for number, name in enumerate(runs["run_id"])}
     monkeypatch.setattr(latencies, "stored_times", lambda store, timed: {place: times})
-    from explorer import trade_off_view
+    from explorer.views import trade_off_view
 
     real = trade_off_view.axes
     timed = lambda store, rows: real(store, rows.assign(has_timings=True))  # noqa: E731

@@ -5,7 +5,7 @@ import pytest
 
 from explorer.figures.changes import changes_figure, errors_figure
 from explorer.figures.levels_within import Mark, levels_figure
-from explorer.theme import method_style
+from explorer.look.theme import method_style
 
 
 def mark(removed: float, drop: float, **changes) -> Mark:

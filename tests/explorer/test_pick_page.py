@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from timing_examples import make_cell, make_certificate
 
-from explorer import bundles, candidates, latencies, loaders
+from explorer.loading import candidates, latencies, loaders
+from explorer.processes import bundles
 from finegates_engine.environment import collect_environment
 from finegates_engine.parity import to_bytes
 from finegates_engine.runs.store import RunStore

@@ -1,40 +1,63 @@
 """Where things are: thin pages, pure figures, caches in one place; which store is opened."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from explorer import loaders
+from explorer.loading import loaders
 
-ROOT = Path(__file__).parents[2] / "explorer"
+REPOSITORY = Path(__file__).parents[2]
+ROOT = REPOSITORY / "explorer"
 FILES = sorted(ROOT.rglob("*.py"))
-PURE = [*ROOT.glob("figures/*.py")]
-PURE += [
-    ROOT / f"{name}.py"
-    for name in (
-        "theme",
-        "levels",
-        "findings",
-        "gate_words",
-        "numbers",
-        "glossary",
-        "gate_maths",
-        "tiny_ffn",
-        "lesson",
-        "training_words",
-        "sweep_process",
-        "sweep_request",
-        "live_words",
-    )
+PURE = [
+    path for room in ("look", "teaching", "words", "figures") for path in ROOT.glob(f"{room}/*.py")
 ]
+LINE = re.compile(r"^      ([a-z_]+)(/|\.py) +\S")
+
+
+def readme_rooms() -> list[str]:
+    """Rooms and single files of the app, in the order of the README's tree."""
+    text = (REPOSITORY / "README.md").read_text()
+    block = text.split("\n    explorer/", 1)[1].split("\n    tests/", 1)[0]
+    found = [LINE.match(line) for line in block.splitlines()[1:]]
+    assert all(found)
+    return [match[1] for match in found if match]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imported_names(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    return names | {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
 
 
 def imported(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
-    names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    return {name.split(".")[0] for name in names}
+    return {name.split(".")[0] for name in imported_names(path)}
+
+
+def test_readme_names_every_room():
+    assert set(readme_rooms()) == {room_of(path) for path in FILES} - {"__init__"}
+
+
+def test_rooms_import_only_rooms_above_them():
+    order = readme_rooms()
+    wrong = []
+    for path in FILES:
+        for name in imported_names(path):
+            if name.startswith("explorer."):
+                other, own = name.split(".")[1], room_of(path)
+                if order.index(other) > order.index(own):
+                    wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+def test_no_file_imports_from_the_top_of_the_app():
+    assert [path.name for path in FILES if "explorer" in imported_names(path)] == []
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.stem)
@@ -48,13 +71,20 @@ def test_files_are_short_and_pages_shorter(path):
     assert len(path.read_text().splitlines()) <= limit
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_functions_are_at_most_fifty_lines(path):
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    lines = {one.name: (one.end_lineno or 0) - one.lineno + 1 for one in functions}
+    assert {name: count for name, count in lines.items() if count > 50} == {}
+
+
 def test_only_loaders_cache():
     cached = [path.stem for path in FILES if "st.cache_" in path.read_text()]
     assert cached == ["loaders"]
 
 
 def test_every_cache_is_bounded():
-    tree = ast.parse((ROOT / "loaders.py").read_text())
+    tree = ast.parse((ROOT / "loading" / "loaders.py").read_text())
     caches = [
         decorator
         for node in ast.walk(tree)

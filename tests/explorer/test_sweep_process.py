@@ -9,9 +9,17 @@ import time
 
 import pytest
 
-from explorer import sweep_process, sweep_request
-from explorer.sweep_process import alive, launches, load, log_text, start, stop, stop_recorded
-from explorer.sweep_request import save_upload
+from explorer.loading.uploads import save_upload
+from explorer.processes import sweep_process, sweep_request
+from explorer.processes.sweep_process import (
+    alive,
+    launches,
+    load,
+    log_text,
+    start,
+    stop,
+    stop_recorded,
+)
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 from finegates_engine.runs.store import RunStore
@@ -109,8 +117,8 @@ def test_sweep_runs_to_its_end_and_its_runs_are_in_the_store(tmp_path, asked):
 def test_sweep_outlives_the_process_that_started_it(tmp_path, asked):
     code = (
         "from pathlib import Path\n"
-        "from explorer import sweep_process\n"
-        "from explorer.sweep_request import request\n"
+        "from explorer.processes import sweep_process\n"
+        "from explorer.processes.sweep_request import request\n"
         f"asked = dict(targets=(0.0,), seeds=(0,), backbone={asked.backbone!r})\n"
         f"sweep_process.start(Path({str(tmp_path)!r}), request(task='agreement', **asked))"
     )

@@ -2,8 +2,10 @@
 
 import pytest
 
-from explorer import sweep_request
-from explorer.sweep_request import check_rows, numbers, read_upload, request, save_upload
+from explorer.loading import uploads
+from explorer.loading.uploads import read_upload, save_upload, upload_path
+from explorer.processes import sweep_request
+from explorer.processes.sweep_request import check_rows, numbers, request
 from finegates_engine.errors import UserError
 
 GOOD = "text,label\n" + "".join(f"row {i} {'ab'[i % 2]},{'ab'[i % 2]}\n" for i in range(20))
@@ -47,7 +49,7 @@ def test_file_that_is_none_is_said(tmp_path, text, name, said):
 
 
 def test_too_large_a_file_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_request, "UPLOAD_MB", 0)
+    monkeypatch.setattr(uploads, "UPLOAD_MB", 0)
     with pytest.raises(UserError, match="at most 0 MB"):
         save_upload(tmp_path, "rows.csv", GOOD.encode())
 
@@ -55,12 +57,12 @@ def test_too_large_a_file_is_said(tmp_path, monkeypatch):
 def test_upload_has_a_name_of_its_content_alone(tmp_path):
     name = save_upload(tmp_path, "../../etc/passwd\n; rm -rf x.CSV", GOOD.encode())
     assert name == save_upload(tmp_path, "b.csv", GOOD.encode())
-    assert sweep_request.upload_path(tmp_path, name).parent == tmp_path / ".sweeps" / "uploads"
+    assert upload_path(tmp_path, name).parent == tmp_path / ".sweeps" / "uploads"
     assert [path.name for path in tmp_path.rglob("*.csv")] == [name]
 
 
 def test_uploads_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_request, "KEPT", 2)
+    monkeypatch.setattr(uploads, "KEPT", 2)
     names = [save_upload(tmp_path, "a.csv", f"a,b\n{i},2\n".encode()) for i in range(5)]
     kept = {path.name for path in (tmp_path / ".sweeps" / "uploads").iterdir()}
     assert len(kept) == 2

@@ -8,7 +8,8 @@ import time
 import pytest
 from test_sweep_request import GOOD
 
-from explorer import sweep_process, sweeps_view
+from explorer.processes import sweep_process
+from explorer.views import sweeps_view
 from finegates_engine.runs.store import RunStore
 from finegates_engine.sweep.state import FOLDER, CellState, SweepState
 from finegates_engine.sweep.writer import SweepWriter
@@ -259,7 +260,7 @@ def test_long_cells_and_markup_are_shown_cut_and_plain(one, open_app):
 
 def test_state_belongs_to_the_launch_of_its_process(one, sleeping):
     sleeping()
-    from explorer.sweep_request import request
+    from explorer.processes.sweep_request import request
 
     launch = sweep_process.start(one, request(task="sst2", targets=(0.0,), seeds=(0,)))
     own = state_of(launch.process_id, started=time.time())

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from explorer import turns
+from explorer.serving import turns
 
 
 def test_no_more_than_a_few_scripts_run_at_once():

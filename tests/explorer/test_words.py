@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from explorer_stores import full_results
 
-from explorer import findings, gate_words, levels
-from explorer.glossary import explain
-from explorer.numbers import points_text, range_text, value_text
-from explorer.parts import plain
+from explorer.look.glossary import explain
+from explorer.look.numbers import points_text, range_text, value_text
+from explorer.widgets.parts import plain
+from explorer.words import findings, gate_words, levels
 from finegates_engine.analysis.intervals import Interval
 from finegates_engine.analysis.tradeoff import curve_levels, quantity
 from finegates_engine.analysis.variants import curve_rows

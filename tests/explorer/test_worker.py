@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from explorer import worker
-from explorer.worker import Job, Worker
+from explorer.processes import worker
+from explorer.processes.worker import Job, Worker
 from finegates_engine.errors import UserError
 
 PROCESS = """

@@ -16,7 +16,7 @@ NAMES = (
 @pytest.fixture
 def quiet_worker(monkeypatch):
     """A worker that never begins: the page waits for it."""
-    from explorer import worker
+    from explorer.processes import worker
 
     class Idle(worker.Worker):
         def submit(self, kind, **arguments):

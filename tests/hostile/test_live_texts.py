@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_runs import places, tiny_run
 
 from explorer.figures.live import predictions_figure
-from explorer.live_words import row_names
+from explorer.words.live_words import row_names
 from finegates_engine.errors import UserError
 from finegates_engine.live.inputs import read_text, tokenizer_of
 from finegates_engine.live.results import MOST_ROWS, Shape, parse_rows

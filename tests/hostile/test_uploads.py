@@ -14,7 +14,9 @@ from hostile_texts import bounded, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer import sweep_form, sweep_request
+from explorer.loading import uploads
+from explorer.processes import sweep_request
+from explorer.views import sweep_form
 from finegates_engine.config import TaskConfig
 from finegates_engine.data.load import load_task
 from finegates_engine.data.row_texts import find_texts
@@ -146,9 +148,7 @@ def test_an_upload_of_packed_parquet_is_refused_by_its_pages(tmp_path):
     (tmp_path / "rows.parquet").write_bytes(buffer.getvalue())
     assert len(buffer.getvalue()) < 2**20
     with pytest.raises(UserError, match="unpacks to more than 500,000,000 bytes"):
-        read_file(
-            tmp_path / "rows.parquet", ("text",), ("text",), limits=sweep_request.UPLOAD_LIMITS
-        )
+        read_file(tmp_path / "rows.parquet", ("text",), ("text",), limits=uploads.UPLOAD_LIMITS)
 
 
 def test_rows_whose_labels_are_long_digits_are_classes(tmp_path):
@@ -162,7 +162,7 @@ def test_uploads_are_bounded_by_the_server_and_by_the_form(tmp_path):
     settings = tomllib.loads(
         (Path(__file__).parents[2] / "explorer/.streamlit/config.toml").read_text()
     )
-    assert settings["server"]["maxUploadSize"] == sweep_request.UPLOAD_MB == 50
+    assert settings["server"]["maxUploadSize"] == uploads.UPLOAD_MB == 50
     assert settings["client"]["showErrorDetails"] == "none"
     with pytest.raises(UserError, match="at most 50 MB"):
-        sweep_request.save_upload(tmp_path, "rows.csv", b"x" * (50 * 2**20 + 1))
+        uploads.save_upload(tmp_path, "rows.csv", b"x" * (50 * 2**20 + 1))

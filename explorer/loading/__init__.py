@@ -1,0 +1,1 @@
+"""What is read from a store, or computed from it once and kept."""

@@ -1,0 +1,1 @@
+"""How many users' scripts share one process."""

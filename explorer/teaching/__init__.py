@@ -1,0 +1,1 @@
+"""The idea of a gate in numbers, and the lesson's questions. No Streamlit."""

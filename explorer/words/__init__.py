@@ -1,0 +1,1 @@
+"""What the pages say: computed sentences, names and tables. No Streamlit."""
