@@ -235,7 +235,7 @@ def _add_slider(figure: go.Figure, steps: Sequence[int]) -> None:
         sliders=[
             {
                 "active": len(steps) - 1,
-                "currentvalue": {"prefix": "Optimiser step "},
+                "currentvalue": {"prefix": "Optimiser step ", "xanchor": "right"},
                 "pad": {"t": 70},
                 "steps": [
                     {"label": str(s), "method": "animate", "args": [[str(s)], still]} for s in steps

@@ -63,7 +63,7 @@ def pick_pair(
     if len(runs) < 2:
         st.info("Two runs of a task are needed to compare.", icon=":material/compare_arrows:")
         st.markdown("A sweep over several targets trains some:")
-        parts.command(f"finegates sweep --task {task} --targets 0,0.3,0.5")
+        parts.train(store, rows)
         return None
     labels = {str(name): compare_words.run_name(row) for name, row in runs.iterrows()}
     first = chosen if chosen in labels else next(iter(labels))

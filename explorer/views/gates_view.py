@@ -13,7 +13,7 @@ from explorer.figures.gate_matrix import kept_share_figure, matrix_figure
 from explorer.loading import loaders
 from explorer.look.glossary import explain, task_title
 from explorer.widgets import parts, selection
-from explorer.words import gate_words
+from explorer.words import commands, gate_words
 from finegates_engine.analysis.gate_statistics import (
     agreement_with,
     frequency_table,
@@ -56,10 +56,10 @@ def pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> Gated | Non
     gated = gate_words.gated_rows(rows, task)
     if gated.empty:
         st.info(
-            f"No run of {parts.plain(task_title(task))} has gates. "
-            f"`finegates sweep --task {task}` trains some.",
+            f"No run of {parts.plain(task_title(task))} has gates. A sweep trains some:",
             icon=":material/grid_off:",
         )
+        parts.train(store, rows[rows["task"] == task])
         return None
     chosen = selection.run_id(rows)
     if chosen is not None and chosen not in gated.index:
@@ -171,15 +171,11 @@ def movie_view(run: Gated) -> None:
     """The gates while they learn."""
     history = loaders.gate_history(run.store, run.run_id)
     if history is None:
-        st.info("This run kept no history of its gates. This keeps one:", icon=":material/movie:")
-        parts.command(f"finegates sweep --task {run.row['task']} --history-frames 24 ...")
+        st.info("This run kept no history of its gates.", icon=":material/movie:")
+        st.markdown("This trains it again with one, in a store of its own:")
+        parts.command(commands.keep_movie(loaders.record(run.store, run.run_id).config))
         return
-    title = f"{len(history.steps)} moments of the training"
-    last = list(history.values.values())
-    soft = sum(int(((v[-1] > 0) & (v[-1] < 255)).sum()) for v in last)
-    total = sum(v.shape[1] for v in last)
-    subtitle = f"At the end {soft:,} of {total:,} gates are soft"
-    subtitle += "." if not soft else ": they are kept, and still scale their rows."
+    title, subtitle = gate_words.movie_finding(history)
     parts.finding(title, subtitle)
     by_value = st.toggle("Sorted: largest gate first in each block", key="sorted movie")
     figure = gate_movie_figure(

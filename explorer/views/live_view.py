@@ -188,14 +188,16 @@ def _pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> str | None
 def _no_model(store: loaders.Store, rows: pd.DataFrame, task: str) -> None:
     """What to do where no run of the task has its weights."""
     st.info(
-        f"No run of {parts.plain(task_title(task))} keeps a model to compute with. "
-        f"`finegates sweep --task {task}` trains some.",
+        f"No run of {parts.plain(task_title(task))} keeps a model to compute with.",
         icon=":material/model_training:",
     )
     light = gate_words.gated_rows(rows, task)
     again = None if light.empty else parts.remake(store, str(light.index[0]))
     if again is not None:
         parts.light_note(str(light.index[0]), again)
+    else:
+        st.markdown("A sweep trains some:")
+        parts.train(store, rows[rows["task"] == task])
 
 
 def _curve_of(rows: pd.DataFrame, run_id: str) -> tuple[str | None, tuple[str, ...]]:

@@ -43,7 +43,7 @@ def ask(store: loaders.Store, task: str, of_task: pd.DataFrame, rows: pd.DataFra
     references = candidates.references(of_task)
     levels = candidates.deployable(of_task, rows)
     if levels.empty or not references:
-        _nothing_to_choose(task, removed=not levels.empty)
+        _nothing_to_choose(store, rows, task, removed=not levels.empty)
         return None
     drop = selection.pick_number(
         "drop",
@@ -150,7 +150,9 @@ def _where(runs: Mapping[str, latencies.Timed]) -> str:
     return "" if next(iter(runs.values())).here else " (another machine)"
 
 
-def _nothing_to_choose(task: str, *, removed: bool) -> None:
+def _nothing_to_choose(
+    store: loaders.Store, rows: pd.DataFrame, task: str, *, removed: bool
+) -> None:
     """What to train, where there is nothing to choose from or to compare with."""
     lacks = "nothing removed, to count a drop from" if removed else "anything removed"
     st.info(
@@ -158,4 +160,4 @@ def _nothing_to_choose(task: str, *, removed: bool) -> None:
         icon=":material/straighten:",
     )
     st.markdown("A sweep trains levels to choose from:")
-    parts.command(f"finegates sweep --task {task} --targets 0,0.3,0.5,0.7")
+    parts.train(store, rows)

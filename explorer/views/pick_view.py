@@ -5,12 +5,12 @@ from typing import Any
 import streamlit as st
 
 from explorer.figures.levels_within import CROWD, Mark, levels_figure
-from explorer.loading import candidates, loaders
+from explorer.loading import candidates
 from explorer.look.glossary import explain
 from explorer.look.numbers import plural
 from explorer.views.pick_controls import Asked
 from explorer.widgets import parts, selection
-from explorer.words import pick_words
+from explorer.words import commands, pick_words
 from explorer.words.levels import hover_text
 from finegates_engine.analysis.recommend import (
     LIMITS,
@@ -19,7 +19,6 @@ from finegates_engine.analysis.recommend import (
     Recommendation,
     recommend,
 )
-from finegates_engine.sweep.command import REMADE
 
 _MANY = 4
 """Of so many levels within the limits the best is likely to be a lucky one."""
@@ -81,6 +80,8 @@ def _facts(shown: Candidate, found: Recommendation, asked: Asked) -> None:
                 bound = pick_words.bound_text(verdict, asked.limits)
                 how = pick_words.how_known(name, known, asked.limits.drop_unit)
                 st.caption(f"{bound}  \n{how}")
+    if asked.passport is not None and "p95_ms" in shown.measured:
+        st.caption(f"Times: {parts.plain(asked.passport.label)}.")
 
 
 def _explained(name: LimitName, asked: Asked) -> str:
@@ -134,16 +135,9 @@ def _missing_times(found: Recommendation, asked: Asked) -> None:
     run = shown.run_id if "p95_ms" not in shown.measured else rest[0].run_id
     title = f"{plural(len(rest), 'level')} without a time on this machine: how to measure it"
     with st.expander(title, icon=":material/timer:", expanded=bool(wanted)):
-        parts.command("\n".join(commands(asked.store, run)))
+        again = parts.remake(asked.store, run)
+        parts.command(commands.measure(run, asked.store.word, again))
         st.markdown("They appear here when they are done, without a restart.")
-
-
-def commands(store: loaders.Store, run: str) -> list[str]:
-    """What measures a run: its certificate, then its times; a light one is trained again first."""
-    again = parts.remake(store, run)
-    place = store.word if again is None else REMADE
-    measure = [f"finegates {name} {run} --store {place}" for name in ("prune", "bench")]
-    return measure if again is None else [again, *measure]
 
 
 def _marks(found: Recommendation, asked: Asked) -> list[Mark]:

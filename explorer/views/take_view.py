@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.loading import loaders
 from explorer.processes import bundles
 from explorer.widgets import parts
-from finegates_engine.sweep.command import REMADE
+from explorer.words import commands
 from finegates_engine.text.format import bytes_text
 
 _POLL_S = 0.7
@@ -16,7 +16,7 @@ def take(store: loaders.Store, run_id: str, *, title: str) -> None:
     st.subheader(title, anchor=False)
     again = parts.remake(store, run_id)
     if again is not None:
-        parts.light_note(run_id, f"{again}\n{_prune(run_id, REMADE)}")
+        parts.light_note(run_id, commands.take(run_id, store.word, again))
         return
     st.markdown(
         "The bundle is a zip with the smaller model's weights, tokenizer, certificate, card and a "
@@ -27,11 +27,7 @@ def take(store: loaders.Store, run_id: str, *, title: str) -> None:
         store, run_id
     )
     st.markdown("Or make it yourself:")
-    parts.command(_prune(run_id, store.word))
-
-
-def _prune(run_id: str, place: str) -> str:
-    return f"finegates prune {run_id} --store {place} --out {run_id}"
+    parts.command(commands.take(run_id, store.word, None))
 
 
 def _bundle(store: loaders.Store, run_id: str) -> None:

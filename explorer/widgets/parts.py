@@ -15,6 +15,7 @@ from explorer.look.glossary import task_title
 from explorer.look.numbers import plural
 from explorer.look.theme import FONT, template
 from explorer.widgets import selection
+from explorer.words import commands
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 
@@ -66,6 +67,12 @@ def empty_store(store: loaders.Store) -> None:
 def command(text: str) -> None:
     """A line to be copied into a terminal."""
     st.code(text, language="bash", wrap_lines=True)
+
+
+def train(store: loaders.Store, rows: pd.DataFrame) -> None:
+    """The command that trains levels of what these rows' first run was trained on."""
+    config = loaders.record(store, str(rows["run_id"].iloc[0])).config
+    command(commands.train_levels(config, store.word))
 
 
 def error(problem: UserError) -> None:

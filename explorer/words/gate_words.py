@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from explorer.look.glossary import task_title
@@ -12,6 +13,7 @@ from explorer.look.theme import place_of
 from explorer.words.levels import curve_label
 from finegates_engine.analysis.gate_vectors import VectorKind
 from finegates_engine.analysis.tradeoff import ZERO, share_words
+from finegates_engine.results import GateHistory
 
 _MOST = 12
 """Other runs of one kind that are compared."""
@@ -54,6 +56,22 @@ def map_finding(shares: pd.DataFrame, row: Any) -> tuple[str, str]:
     title = f"Layer {most + 1} keeps the most ({kept.max():.0%} of its gates), "
     title += f"layer {least + 1} the least ({kept.min():.0%})"
     return title, f"{subtitle}."
+
+
+def movie_finding(history: GateHistory) -> tuple[str, str]:
+    """(title, subtitle) of the movie: how many gates close over the training."""
+    frames = np.concatenate(list(history.values.values()), axis=1)
+    begun, closed = ((frames[number] == 0).mean() for number in (0, -1))
+    steps = int(history.steps[-1] - history.steps[0])
+    title = f"{closed:.0%} of the gates are closed, as at the start of the training"
+    if abs(closed - begun) >= 0.005:
+        title = f"From {begun:.0%} to {closed:.0%} of the gates closed in {plural(steps, 'step')}"
+    soft = int(((frames[-1] > 0) & (frames[-1] < 255)).sum())
+    subtitle = f"{plural(len(frames), 'moment')} of the training. At the end "
+    if not soft:
+        return title, f"{subtitle}no gate is soft."
+    subtitle += f"{soft:,} of {frames.shape[1]:,} gates are soft"
+    return title, f"{subtitle}: they are kept, and still scale their rows."
 
 
 def share_finding(shares: pd.DataFrame, kinds: list[VectorKind]) -> str:

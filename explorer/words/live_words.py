@@ -185,7 +185,8 @@ def effects_finding(found: Effects) -> str:
     most = max(single, key=lambda effect: abs(label_shift(found, effect)))
     name = part_label(most.part)
     shift = f"{label_shift(found, most):+.2f}".replace("-", MINUS)
-    return f"{name[:1].upper()}{name[1:]} matters most: {shift} logits"
+    unit = "of the score" if found.labels is None else "logits"
+    return f"{name[:1].upper()}{name[1:]} matters most: {shift} {unit}"
 
 
 def ablation_finding(found: Ablation, row: int) -> tuple[str, str]:

@@ -42,7 +42,13 @@ def amount_text(name: LimitName, value: float, unit: DropUnit) -> str:
         return f"{MINUS if value < -0.05 else ''}{abs(value):.1f}%"
     if name == "speedup":
         return f"{value:.2f}x"
-    number = f"{value:.2g}" if value < 10 else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    number = (
+        f"{value:.{1 if value >= 1 else 2}f}"
+        if value < 10
+        else f"{value:.3g}"
+        if value < 1000
+        else f"{value:,.0f}"
+    )
     return f"{number} {LIMITS[name].unit}"
 
 

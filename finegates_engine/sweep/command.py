@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ REMADE = "remade"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-def sweep_command(config: RunConfig) -> str:
+def sweep_command(config: RunConfig, *, targets: Sequence[float] | None = None) -> str:
     """The command that trains this run again, where the folders of this machine are left out.
 
-    DIR stands for the folder in which the rows lie, BACKBONE for a local backbone.
+    DIR stands for the folder in which the rows lie, BACKBONE for a local backbone. targets: other
+    levels than the run's own.
     """
     ours, default = to_json(config), to_json(RunConfig())
     words = ["finegates", "sweep"]
@@ -30,8 +32,8 @@ def sweep_command(config: RunConfig) -> str:
             value = "BACKBONE"
         if value != usual:
             words += _option(option.parameter.replace("_", "-"), value)
-    levels = ",".join(f"{level!r}" for level in (*config.path, config.gates.target))
-    words += ["--targets", levels, "--seeds", str(config.seed)]
+    levels = (*config.path, config.gates.target) if targets is None else targets
+    words += ["--targets", ",".join(f"{level!r}" for level in levels), "--seeds", str(config.seed)]
     words += ["--strategy", "path"] if config.path else []
     return shlex.join(words)
 

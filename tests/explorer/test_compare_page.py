@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from explorer_stores import run_of
+from page_reader import address, texts
 
 from explorer.loading import loaders
 from explorer.words import compare_words
@@ -16,17 +17,6 @@ from finegates_engine.data.load import Split, text_hashes
 from finegates_engine.runs.store import RunStore
 
 PAGE = "compare"
-
-
-def texts(app) -> str:
-    kinds = (app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    said = "\n".join(str(element.value) for kind in kinds for element in kind)
-    return said.replace("\\", "")
-
-
-def value(app, name):
-    found = app.query_params[name]
-    return found[0] if isinstance(found, list) else found
 
 
 def run_named(store: Path, **wanted) -> str:
@@ -114,7 +104,7 @@ def test_compared_run_deleted_meanwhile_is_said(full, open_app, tmp_path):
     copy = Path(shutil.copytree(full, tmp_path / "copy"))
     other = run_named(copy, task="sst2", method="random", target=0.3, seed=1)
     app = open_app(copy, PAGE, **{"with": other})
-    assert value(app, "with") == other
+    assert address(app, "with") == other
     RunStore(copy).delete(other)
     loaders._version.clear()
     app = app.run()
@@ -126,7 +116,8 @@ def test_one_run_says_that_two_are_needed(one, open_app):
     app = open_app(one, PAGE)
     assert not app.exception
     assert "Two runs of a task are needed" in texts(app)
-    assert app.code[0].value == "finegates sweep --task sst2 --targets 0,0.3,0.5"
+    assert app.code[0].value.startswith("finegates sweep --task sst2 --targets 0.0,0.3,0.5,0.7")
+    assert app.code[0].value.endswith(f"--store {one}")
 
 
 def test_runs_on_other_rows_are_an_error_in_words(one, open_app):

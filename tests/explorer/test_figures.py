@@ -209,6 +209,7 @@ def test_movie_has_a_frame_a_moment_and_few_traces():
     figure = gate_movie_figure(history.values, list(history.steps), kinds, SHAPE)
     assert [frame.name for frame in figure.frames] == ["25", "50", "75", "100"]
     assert len(figure.layout.sliders[0].steps) == 4
+    assert figure.layout.sliders[0].currentvalue.xanchor == "right"  # the buttons are at the left
     assert len(figure.frames[0].data) == len(kinds) == 3
     open_at_first = np.asarray(figure.frames[0].data[0].z)
     assert np.nanmin(open_at_first) == 1

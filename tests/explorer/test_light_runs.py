@@ -1,6 +1,7 @@
 """Runs shipped without their weights: every page shows what is there, and says what is not."""
 
 import pytest
+from page_reader import commands, texts
 
 from finegates_engine.runs.store import RunStore
 from finegates_engine.shipping.copy import ship
@@ -14,15 +15,6 @@ def light(full, tmp_path_factory):
     out = RunStore(tmp_path_factory.mktemp("light") / "store")
     ship(RunStore(full), out, whole=lambda record: False)
     return out.root
-
-
-def texts(app) -> str:
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\\", "")
-
-
-def commands(app) -> str:
-    return "\n".join(element.value for element in app.code)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from explorer_stores import run_of
+from page_reader import button, commands, texts
 from test_figures_live import effects, levels, predictions, race_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -85,30 +86,21 @@ def answers(monkeypatch):
     return made
 
 
-def words(app) -> str:
-    kinds = (app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
-
-
-def button(app, label):
-    return next(b for b in app.button if b.label == label)
-
-
 @pytest.mark.parametrize("store", ["full", "empty", "one", "damaged"])
 def test_page_opens_over_every_store(store, answers, open_app, request):
     app = open_app(request.getfixturevalue(store), "live")
     assert not app.exception
     assert app.title[0].value == TITLE
-    assert ("Both say positive" in words(app)) == (store != "empty")
+    assert ("Both say positive" in texts(app)) == (store != "empty")
 
 
 def test_first_screen_says_both_answers(full, answers, open_app):
     app = open_app(full, "live", task="sst2")
     button(app, "Race dense against pruned").click().run()
     assert app.subheader[0].value == "Both say positive"
-    assert "Pruned is 1.50x faster (1.50 to 1.50)" in words(app)
-    assert "No certificate yet" in words(app)
-    assert "Efficiency 75%" in words(app)
+    assert "Pruned is 1.50x faster (1.50 to 1.50)" in texts(app)
+    assert "No certificate yet" in texts(app)
+    assert "Efficiency 75%" in texts(app)
     assert [job.kind for job in answers.jobs] == ["predict", "race"]
 
 
@@ -116,7 +108,7 @@ def test_results_of_another_text_are_not_shown(full, answers, open_app):
     app = open_app(full, "live", task="sst2")
     button(app, "Race dense against pruned").click().run()
     app.text_area[0].set_value("another one").run()
-    assert "Pruned is" not in words(app)
+    assert "Pruned is" not in texts(app)
     assert [job.kind for job in answers.jobs] == ["predict", "race", "predict"]
     assert answers.jobs[-1].arguments["rows"] == (("another one",),)
 
@@ -150,10 +142,10 @@ def test_text_that_cannot_be_used_is_said_and_the_app_goes_on(
 ):
     app = open_app(full, "live", task="sst2")
     app.text_area[0].set_value(text).run()
-    assert message in words(app)
+    assert message in texts(app)
     assert not app.exception
     app.text_area[0].set_value("fine").run()
-    assert "Both say positive" in words(app)
+    assert "Both say positive" in texts(app)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +162,7 @@ def test_pair_task_with_one_text_says_which_is_missing(full, answers, open_app):
     app = open_app(full, "live", task="stsb")
     assert [area.label.split(",")[0] for area in app.text_area] == ["sentence1", "sentence2"]
     app.text_area[1].set_value("").run()
-    assert "sentence2 is empty" in words(app)
+    assert "sentence2 is empty" in texts(app)
     assert not app.exception
 
 
@@ -187,10 +179,10 @@ def test_waiting_page_says_its_place_and_can_cancel(full, answers, open_app):
     app = open_app(full, "live", task="sst2")
     assert "2 computations before this one" in str(app.get("progress")[0].proto)
     button(app, "Cancel").click().run()
-    assert "Stopped." in words(app)
+    assert "Stopped." in texts(app)
     answers.known["predict"] = same_label(1)
     button(app, "Start again").click().run()
-    assert "Both say positive" in words(app)
+    assert "Both say positive" in texts(app)
 
 
 def test_failed_computation_is_said_and_can_be_tried_again(full, answers, open_app):
@@ -214,14 +206,14 @@ def test_full_queue_is_said(full, answers, open_app, monkeypatch):
 
 def test_breaking_point_is_found(full, answers, open_app):
     app = open_app(full, "live", task="sst2", more="levels")
-    assert "The label flips between 10% and 20% removed" in words(app)
+    assert "The label flips between 10% and 20% removed" in texts(app)
 
 
 def test_part_can_be_closed_from_a_list_and_by_a_click(full, answers, open_app):
     app = open_app(full, "live", task="sst2", more="close")
-    assert "Head 1 of layer 1 matters most" in words(app)
+    assert "Head 1 of layer 1 matters most" in texts(app)
     app.multiselect(key="pick:close").set_value(["0.head.0"]).run()
-    assert "Closing it moves a logit by 2.00" in words(app)
+    assert "Closing it moves a logit by 2.00" in texts(app)
     assert answers.jobs[-1].arguments["parts"] == ["0.head.0"]
     app = open_app(full, "live", task="sst2", more="close", close="0~9.head.9")
     assert answers.jobs[-1].arguments["parts"] == ["0"]
@@ -232,12 +224,12 @@ def test_why_not_faster_is_measured_when_it_is_asked_for(full, answers, open_app
     app = open_app(full, "live", task="sst2", more="why")
     assert "explain" not in [job.kind for job in answers.jobs]
     button(app, "Take the call apart").click().run()
-    assert "No timing without a certificate." in words(app)
+    assert "No timing without a certificate." in texts(app)
 
 
 def test_settings_of_the_address_go_into_the_race(full, answers, open_app):
     app = open_app(full, "live", task="sst2", batch="8", tokens="64")
-    assert "8 rows of 64 tokens, 1 thread, CPU" in words(app)
+    assert "8 rows of 64 tokens, 1 thread, CPU" in texts(app)
     button(app, "Race dense against pruned").click().run()
     shape = {"device": "cpu", "threads": 1, "batch": 8, "tokens": 64}
     assert answers.jobs[-1].arguments["shape"] == shape
@@ -253,14 +245,14 @@ def test_real_worker_predicts_certifies_and_races_a_tiny_run(tmp_path, open_app,
     try:
         app = open_app(store.root, "live")
         app.text_area[0].set_value("the film was great").run()
-        app = _until(app, lambda: "say" in words(app))
-        assert "this run with all gates open" in words(app)
+        app = _until(app, lambda: "say" in texts(app))
+        assert "this run with all gates open" in texts(app)
         button(app, "Race dense against pruned").click().run()
-        app = _until(app, lambda: "Efficiency" in words(app), 90)
+        app = _until(app, lambda: "Efficiency" in texts(app), 90)
         certificate = read_certificate(store.load(run.run_id))
         assert certificate is not None
         assert certificate.passed
-        assert "Certified: logits differ" in words(_until(app, lambda: "Certified" in words(app)))
+        assert "Certified: logits differ" in texts(_until(app, lambda: "Certified" in texts(app)))
         assert made.machine["cores"] >= 1
     finally:
         made.close()
@@ -278,12 +270,12 @@ def test_run_whose_rows_are_gone_is_predicted_but_not_timed(tmp_path, open_app, 
     shutil.move(task, tmp_path / "elsewhere")
     try:
         app = open_app(store.root, "live")
-        app = _until(app, lambda: "say" in words(app))
-        assert "class 0" in words(app) or "class 1" in words(app)
+        app = _until(app, lambda: "say" in texts(app))
+        assert "class 0" in texts(app) or "class 1" in texts(app)
         button(app, "Race dense against pruned").click().run()
         app = _until(app, lambda: app.error)
-        assert "No timing without a certificate" in words(app)
-        assert f"finegates prune {run.run_id}" in words(app)
+        assert "No timing without a certificate" in texts(app)
+        assert f"finegates prune {run.run_id}" in texts(app)
     finally:
         shutil.move(tmp_path / "elsewhere", task)
         made.close()
@@ -292,7 +284,7 @@ def test_run_whose_rows_are_gone_is_predicted_but_not_timed(tmp_path, open_app, 
 def _until(app, true, seconds=60):
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, words(app)
+        assert time.monotonic() < end, texts(app)
         time.sleep(0.3)
         app.run()
         assert not app.exception
@@ -303,5 +295,5 @@ def test_store_without_models_says_which_command_makes_one(tmp_path, answers, op
     store = RunStore(tmp_path / "full only")
     store.save(run_of(method="full", target=0.0))
     app = open_app(store.root, "live")
-    assert "keeps a model to compute with" in words(app)
-    assert "finegates sweep --task sst2" in words(app)
+    assert "keeps a model to compute with" in texts(app)
+    assert "finegates sweep --task sst2" in commands(app)

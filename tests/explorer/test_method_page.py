@@ -1,17 +1,9 @@
 """The method page: every screen, and a lesson that reveals nothing before a guess."""
 
 import pytest
+from page_reader import button, texts
 
 from explorer.teaching import lesson
-
-
-def texts(app) -> str:
-    kinds = (app.subheader, app.markdown, app.caption, app.info, app.success, app.latex)
-    return "\n".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
-
-
-def button(app, label):
-    return next((one for one in app.button if one.label == label), None)
 
 
 def slider(app, label):

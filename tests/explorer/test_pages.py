@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from explorer_stores import run_of
+from page_reader import address, texts
 
 from finegates_engine.runs.store import RunStore
 
@@ -19,18 +20,6 @@ PAGES = {
 VIEWS = ("map", "matrix", "agreement", "movie")
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "explorer" / "app.py"
-
-
-def texts(app) -> str:
-    """All that the page says."""
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
-
-
-def chosen(app, name):
-    """A query parameter of the address."""
-    value = app.query_params[name]
-    return value[0] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -52,7 +41,7 @@ def test_damaged_run_is_named_and_the_others_work(page, damaged, open_app):
     app = open_app(damaged, page)
     broken = sorted(folder.name for folder in (damaged / "sst2").iterdir())[0]
     assert "1 damaged run is skipped" in [e.label for e in app.expander]
-    assert broken in texts(app).replace("\\", "")
+    assert broken in texts(app)
 
 
 def test_run_with_a_changed_file_is_an_error_in_words(damaged, open_app):
@@ -82,7 +71,7 @@ def test_curves_are_there_before_their_intervals(tmp_path, open_app):
 
 def test_one_seed_is_said_to_be_one(one, open_app):
     app = open_app(one)
-    assert "no run with nothing removed to compare with" in texts(app).replace("\\", "")
+    assert "no run with nothing removed to compare with" in texts(app)
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -91,6 +80,23 @@ def test_every_view_of_the_gates_opens(view, full, open_app):
     assert not app.exception
     assert not app.error
     assert app.subheader
+
+
+def test_run_without_a_movie_gives_the_command_that_keeps_one(one, open_app):
+    app = open_app(one, "gates", view="movie")
+    assert not app.exception
+    assert "kept no history of its gates" in texts(app)
+    assert "--history-frames 24 " in app.code[0].value
+    assert app.code[0].value.endswith("--store remade")
+
+
+def test_task_without_gates_gives_the_command_that_trains_some(tmp_path, open_app):
+    store = RunStore(tmp_path / "full only")
+    store.save(run_of(method="full", target=0.0))
+    app = open_app(store.root, "gates")
+    assert not app.exception
+    assert app.code[0].value.startswith("finegates sweep --task sst2 --targets 0.0,")
+    assert app.code[0].value.endswith(f"--store '{store.root}'")
 
 
 @pytest.mark.parametrize("variant", ["all", "clip"])
@@ -103,7 +109,7 @@ def test_gates_of_every_variant_open(variant, full, open_app):
         app = open_app(full, "gates", view=view, run=run)
         assert not app.exception
         assert not app.error
-        assert chosen(app, "run") == run
+        assert address(app, "run") == run
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def test_selected_run_deleted_meanwhile_is_said(full, open_app, tmp_path):
     store = RunStore(copy)
     run = store.ids()[0]
     app = open_app(copy, run=run)
-    assert chosen(app, "run") == run
+    assert address(app, "run") == run
     store.delete(run)
     from explorer.loading import loaders
 
@@ -152,9 +158,9 @@ def test_new_run_appears_without_a_restart(one, open_app):
 def test_choices_go_into_the_address(full, open_app):
     app = open_app(full)
     app.selectbox(key="pick:task").select("stsb").run()
-    assert chosen(app, "task") == "stsb"
+    assert address(app, "task") == "stsb"
     app.selectbox(key="pick:y").select("seconds_total").run()
-    assert chosen(app, "y") == "seconds_total"
+    assert address(app, "y") == "seconds_total"
     assert app.subheader[0].value.startswith("Training time")
 
 

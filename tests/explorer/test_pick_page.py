@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from explorer_stores import run_of
+from page_reader import address, texts
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,17 +22,6 @@ from finegates_engine.timing.stored import save_cells, this_machine
 
 PAGE = "pick_a_level"
 WIDE = {"drop": "40"}
-
-
-def texts(app) -> str:
-    kinds = (app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    said = "\n".join(str(element.value) for kind in kinds for element in kind)
-    return said.replace("\\", "")
-
-
-def value(app, name):
-    found = app.query_params[name]
-    return found[0] if isinstance(found, list) else found
 
 
 def metric(app, label):
@@ -149,9 +139,9 @@ def test_limit_that_is_no_number_is_said_and_left_out(name, value, full, open_ap
 def test_limits_live_in_the_address(full, open_app):
     app = open_app(full, PAGE)
     app.number_input(key="pick:drop").set_value(2.5).run()
-    assert value(app, "drop") == "2.5"
+    assert address(app, "drop") == "2.5"
     app.number_input(key="pick:drop").set_value(None).run()
-    assert value(app, "drop") == ""
+    assert address(app, "drop") == ""
     assert not app.exception
     assert "No limit binds" in texts(app)
 
@@ -160,7 +150,9 @@ def test_store_with_nothing_to_compare_with_says_what_to_train(one, open_app):
     app = open_app(one, PAGE)
     assert not app.exception
     assert "nothing removed, to count a drop from" in texts(app)
-    assert app.code[0].value == "finegates sweep --task sst2 --targets 0,0.3,0.5,0.7"
+    assert app.code[0].value == (
+        f"finegates sweep --task sst2 --targets 0.0,0.3,0.5,0.7 --seeds 0 --store {one}"
+    )
 
 
 def test_level_on_other_rows_is_left_out_and_said(one, open_app):

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from page_reader import button, texts
 from test_sweep_request import GOOD
 
 from explorer.processes import sweep_process
@@ -15,15 +16,6 @@ from finegates_engine.sweep.state import FOLDER, CellState, SweepState
 from finegates_engine.sweep.writer import SweepWriter
 
 TITLE = "How does training go?"
-
-
-def texts(app) -> str:
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
-
-
-def button(app, label):
-    return next((one for one in app.button if one.label == label), None)
 
 
 def state_of(process_id=None, **changes):

@@ -1,5 +1,6 @@
 """Sentences and choices computed from what is shown."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from explorer_stores import full_results
@@ -13,6 +14,7 @@ from finegates_engine.analysis.tradeoff import curve_levels, quantity
 from finegates_engine.analysis.variants import curve_rows
 from finegates_engine.ladder import RUNGS
 from finegates_engine.metrics import METRICS
+from finegates_engine.results import GateHistory
 from finegates_engine.runs.store import RunStore
 
 Y = "metrics.validation.accuracy"
@@ -136,3 +138,15 @@ def test_points_and_ranges_have_a_real_minus():
 def test_markup_in_text_is_shown_as_it_is():
     shown = plain("<b>*x*</b> [a](http://b) $y$ :smile: `z`")
     assert all(f"\\{mark}" in shown for mark in "<*[($:`")
+
+
+def test_movie_says_how_many_gates_close():
+    frames = {"0/a": np.array([[255, 255], [255, 128], [0, 255]], dtype=np.uint8)}
+    history = GateHistory(steps=np.array([0, 5, 9]), values=frames)
+    title, subtitle = gate_words.movie_finding(history)
+    assert title == "From 0% to 50% of the gates closed in 9 steps"
+    assert subtitle == "3 moments of the training. At the end no gate is soft."
+    soft = GateHistory(steps=np.array([0, 5]), values={"0/a": frames["0/a"][:2]})
+    title, subtitle = gate_words.movie_finding(soft)
+    assert title == "0% of the gates are closed, as at the start of the training"
+    assert "1 of 2 gates are soft: they are kept" in subtitle

@@ -41,6 +41,12 @@ def test_command_gives_the_config_back(name: str, monkeypatch: pytest.MonkeyPatc
     assert plan.base.threads == config.threads
 
 
+def test_other_levels_take_the_place_of_the_runs_own() -> None:
+    config = from_json({"path": [0.0, 0.1], "gates": {"target": 0.25}})
+    command = sweep_command(config, targets=(0.0, 0.5))
+    assert "--targets 0.0,0.5 " in command
+
+
 def test_folders_of_this_machine_are_left_out() -> None:
     config = from_json(
         {
