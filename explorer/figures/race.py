@@ -9,6 +9,7 @@ from explorer.look.theme import BLUE, GREY, STRONG, note_figure, pale, template
 from explorer.words.live_values import MOST_POINTS, drawn_ms
 from finegates_engine.explain.explanation import PARTS, Explanation
 from finegates_engine.live.results import TextRace
+from finegates_engine.text.format import ms_text
 from finegates_engine.timing.stored import DENSE, PRUNED, TRANSFORMERS
 
 VARIANTS = {
@@ -47,7 +48,7 @@ def race_figure(race: TextRace, *, title: str = "") -> go.Figure:
                 y=[place - half, place + half],
                 mode="lines",
                 line={"color": colour, "width": width},
-                hovertemplate=f"{label}, {words}: {1000 * value:.3g} ms<extra></extra>",
+                hovertemplate=f"{label}, {words}: {ms_text(value)} ms<extra></extra>",
             )
     figure.update_layout(
         template=template(),

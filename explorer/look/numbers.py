@@ -3,7 +3,7 @@
 import math
 
 from finegates_engine.analysis.tradeoff import Quantity
-from finegates_engine.text.format import bytes_text, count_text, seconds_text
+from finegates_engine.text.format import bytes_text, count_text, ms_text, seconds_text
 
 MISSING = "-"
 MINUS = "\u2212"
@@ -19,7 +19,7 @@ def value_text(value: float | None, quantity: Quantity) -> str:
         case "bytes":
             return bytes_text(value)
         case "ms":
-            return f"{value:.3g} ms"
+            return f"{ms_text(value / 1000)} ms"
         case "s":
             return f"{value:.2g} s" if value < 1 else seconds_text(value)
         case "MACs" | "count":

@@ -18,6 +18,7 @@ from finegates_engine.live.results import (
     part_label,
 )
 from finegates_engine.parity import Certificate
+from finegates_engine.text.format import ms_text
 from finegates_engine.timing.latency import Speedup
 from finegates_engine.timing.stored import DENSE, PRUNED, TRANSFORMERS
 
@@ -113,8 +114,8 @@ def race_table(found: TextRace) -> list[dict[str, str]]:
         rows.append(
             {
                 "Model": label,
-                "Median": f"{1000 * times.median:.3g} ms",
-                "p95": f"{1000 * times.p95:.3g} ms",
+                "Median": f"{ms_text(times.median)} ms",
+                "p95": f"{ms_text(times.p95)} ms",
                 "Speed": "1x"
                 if gain is None
                 else f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})",

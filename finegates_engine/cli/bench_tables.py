@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finegates_engine.cli.tables import make_table, output, print_titled
-from finegates_engine.text.format import MISSING, share_text
+from finegates_engine.text.format import MISSING, ms_text, share_text
 from finegates_engine.timing.latency import Latency, Speedup
 from finegates_engine.timing.stored import (
     DENSE,
@@ -162,12 +162,6 @@ def verdict_text(speedup: Speedup) -> str:
     if speedup.verdict == "no measurable difference":
         return f"no measurable\ndifference\n{interval}"
     return f"{speedup.value:.2f}x {speedup.verdict}\n{interval}"
-
-
-def ms_text(seconds: float) -> str:
-    """Milliseconds with three digits."""
-    ms = 1000 * seconds
-    return f"{ms:,.0f}" if ms >= 100 else f"{ms:#.3g}"
 
 
 def threads_text(threads: int) -> str:

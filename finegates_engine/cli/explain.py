@@ -15,7 +15,6 @@ from finegates_engine.cli.bench_options import parse_choices
 from finegates_engine.cli.bench_tables import (
     BUSY_SHARE,
     machine_lines,
-    ms_text,
     setting_text,
     speedup_text,
 )
@@ -32,7 +31,7 @@ from finegates_engine.explain.explanation import (
 )
 from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
-from finegates_engine.text.format import MISSING, seconds_text
+from finegates_engine.text.format import MISSING, ms_text, seconds_text
 from finegates_engine.timing.inputs import most_tokens, token_stream
 from finegates_engine.timing.stored import Setting, passing_certificate
 

@@ -21,6 +21,7 @@ from finegates_engine.text.format import (
     MISSING,
     bytes_text,
     metric_label,
+    ms_text,
     run_words,
     score_text,
     share_text,
@@ -160,7 +161,7 @@ def _latency_rows(run: StoredRun, made: "Pruned") -> list[tuple[str, str]]:
             rows.append(
                 (
                     f"Latency, {setting.batch} x {setting.tokens} tokens",
-                    f"{1e3 * median[PRUNED]:.3g} ms (dense: {1e3 * median[DENSE]:.3g} ms), "
+                    f"{ms_text(median[PRUNED])} ms (dense: {ms_text(median[DENSE])} ms), "
                     f"{cell.speedup.value:.2f}x as fast, {setting.backend} {setting.precision}, "
                     f"{file.machine.accelerator or file.machine.cpu}",
                 )

@@ -18,6 +18,7 @@ from finegates_engine.text.format import (
     bytes_text,
     count_text,
     metric_label,
+    ms_text,
     run_words,
     score_text,
     seconds_text,
@@ -100,7 +101,7 @@ def ladder_texts(ladder: Ladder) -> dict[str, str]:
     if ladder.file_bytes is not None:
         texts["file_bytes"] = bytes_text(ladder.file_bytes)
     if ladder.latency_ms is not None:
-        texts["latency_ms"] = f"{ladder.latency_ms:.3g} ms"
+        texts["latency_ms"] = f"{ms_text(ladder.latency_ms / 1000)} ms"
     return texts
 
 

@@ -32,6 +32,12 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def ms_text(seconds: float) -> str:
+    """Milliseconds with three digits, or all before the point: 8.96, 12.0, 1,363."""
+    ms = 1000 * seconds
+    return f"{ms:,.0f}" if ms >= 99.95 else f"{ms:#.3g}"
+
+
 def share_text(share: float | None) -> str:
     """A share in percent, or a dash where there is none."""
     return MISSING if _missing(share) else f"{100 * share:.1f}%"  # type: ignore[operator]

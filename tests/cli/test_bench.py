@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from finegates_engine.cli import bench as cli_bench
 from finegates_engine.cli import bench_tables as cli_bench_tables
-from finegates_engine.cli.bench_tables import bench_json, ms_text, print_bench, verdict_text
+from finegates_engine.cli.bench_tables import bench_json, print_bench, verdict_text
 from finegates_engine.cli.commands import bench
 from finegates_engine.errors import UserError
 from finegates_engine.runs.store import RunStore
+from finegates_engine.text.format import ms_text
 from finegates_engine.timing.benchmark import RaceLimits
 from finegates_engine.timing.cells import Contenders, Outcome
 from finegates_engine.timing.inputs import TokenStream

@@ -121,6 +121,8 @@ def test_everything_that_can_be_plotted_has_an_explanation():
         ("macs_per_token", 5.46e6, "5.5M"),
         ("seconds_total", 143.8, "2 min"),
         ("latency_ms", 10.26, "10.3 ms"),
+        ("latency_ms", 99.97, "100 ms"),
+        ("latency_ms", 1363.2, "1,363 ms"),
         (Y, 0.8376, "0.838"),
         (Y, float("nan"), "-"),
     ],
