@@ -130,7 +130,7 @@ def build_curves(
                 method=method,
                 number=number,
                 baseline=bool(baseline[curve]),
-                levels=pd.DataFrame([_point(one, x, y, values, intervals) for one in own]),
+                levels=pd.DataFrame([_point(one, x, y, values, intervals, several) for one in own]),
                 seeds=_single_runs(own, values),
                 end_note=notes.get(int(curve), ""),
             )
@@ -146,6 +146,7 @@ def _point(
     y: str,
     values: Mapping[tuple[int, str], tuple[float, float]],
     intervals: Mapping[tuple[str, ...], Interval | str],
+    several: bool,
 ) -> dict[str, Any]:
     interval = intervals.get(level["run_ids"])
     known = interval if isinstance(interval, Interval) and y.startswith("metrics.") else None
@@ -155,7 +156,7 @@ def _point(
         "y": level[y],
         "low": known.low if known else np.nan,
         "high": known.high if known else np.nan,
-        "hover": hover_text(level, y, known),
+        "hover": hover_text(level, y, known, backbone=several),
         "run_id": representative(level["run_ids"], scores),
         "front": level["front"],
     }
@@ -181,9 +182,11 @@ def _end_notes(levels: pd.DataFrame) -> dict[int, str]:
     return notes
 
 
-def hover_text(level: Mapping[Any, Any], y: str, interval: Interval | None) -> str:
+def hover_text(
+    level: Mapping[Any, Any], y: str, interval: Interval | None, *, backbone: bool = False
+) -> str:
     """The whole ladder of one level, and its score, as plotly's HTML."""
-    lines = [f"<b>{html.escape(curve_label(level))}</b>"]
+    lines = [f"<b>{html.escape(curve_label(level, backbone=backbone))}</b>"]
     score = value_text(level[y], quantity(y))
     if interval is not None:
         score += f" ({range_text(interval.low, interval.high, 3)})"
@@ -204,8 +207,9 @@ def level_table(
 ) -> pd.DataFrame:
     """One row a level, and one a level that a curve cannot reach."""
     known = [_known(intervals.get(runs)) for runs in levels["run_ids"]]
-    named = levels[["method", "strategy", "variant"]].to_dict("records")
-    table = pd.DataFrame({"Curve": [curve_label(row) for row in named]})
+    named = levels[["method", "strategy", "variant", "backbone"]].to_dict("records")
+    several = levels["backbone"].nunique() > 1
+    table = pd.DataFrame({"Curve": [curve_label(row, backbone=several) for row in named]})
     rungs = [rung for rung in RUNGS if rung in levels and levels[rung].notna().any()]
     if "target" in rungs:
         table[quantity("target").label] = levels["target"].to_numpy()
@@ -217,15 +221,16 @@ def level_table(
     for rung in rungs:
         table[quantity(rung).label] = levels[rung].to_numpy()
     table["Note"] = ""
-    gaps = _gap_rows(levels)
+    gaps = _gap_rows(levels, several)
     table["Run"] = [runs[0] for runs in levels["run_ids"]]
     return pd.concat([table, gaps], ignore_index=True) if len(gaps) else table
 
 
-def _gap_rows(levels: pd.DataFrame) -> pd.DataFrame:
+def _gap_rows(levels: pd.DataFrame, several: bool) -> pd.DataFrame:
     by_curve = levels.groupby("curve").first()
+    names = {curve: curve_label(row, backbone=several) for curve, row in by_curve.iterrows()}
     rows = [
-        {"Curve": curve_label(by_curve.loc[curve]), "Target": target, "Note": why, "Run": ""}
+        {"Curve": names[curve], "Target": target, "Note": why, "Run": ""}
         for curve, gaps in missing_levels(levels).items()
         for target, why in gaps.items()
         if why.startswith("out of reach")

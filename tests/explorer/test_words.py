@@ -1,9 +1,11 @@
 """Sentences and choices computed from what is shown."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
-from explorer_stores import full_results
+from explorer_stores import full_results, run_of
 
 from explorer.look.glossary import explain
 from explorer.look.numbers import points_text, range_text, value_text
@@ -152,3 +154,21 @@ def test_movie_says_how_many_gates_close():
     title, subtitle = gate_words.movie_finding(soft)
     assert title == "0% of the gates are closed, as at the start of the training"
     assert "1 of 2 gates are soft: they are kept" in subtitle
+
+
+def test_of_several_backbones_each_is_named_in_hover_and_table(tmp_path):
+    store = RunStore(tmp_path)
+    for method, backbone in (("finegates", "org/one"), ("random", "org/two")):
+        result = run_of(method=method)
+        model = dataclasses.replace(result.config.model, backbone=backbone)
+        store.save(
+            dataclasses.replace(result, config=dataclasses.replace(result.config, model=model))
+        )
+    rows = curve_rows(store.frame())
+    table = curve_levels(rows)
+    curves = levels.build_curves(table, rows, "folded_encoder_fraction", Y, {})
+    hovers = [curve.levels["hover"].iloc[0] for curve in curves]
+    assert ["two" in hover for hover in hovers] == [True, False]
+    assert levels.level_table(table, Y, {})["Curve"].str.contains("two").sum() == 1
+    alone = levels.build_curves(table[table["method"] == "random"], rows, "gate_sparsity", Y, {})
+    assert "two" not in alone[0].levels["hover"].iloc[0]
