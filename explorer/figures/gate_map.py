@@ -236,7 +236,7 @@ def _add_slider(figure: go.Figure, steps: Sequence[int]) -> None:
             {
                 "active": len(steps) - 1,
                 "currentvalue": {"prefix": "Optimiser step ", "xanchor": "right"},
-                "pad": {"t": 70},
+                "pad": {"t": 84},
                 "steps": [
                     {"label": str(s), "method": "animate", "args": [[str(s)], still]} for s in steps
                 ],
@@ -250,7 +250,7 @@ def _add_slider(figure: go.Figure, steps: Sequence[int]) -> None:
                 "y": 0,
                 "xanchor": "left",
                 "yanchor": "top",
-                "pad": {"t": 62},
+                "pad": {"t": 76},
                 "showactive": False,
                 "buttons": [
                     {"label": "Play", "method": "animate", "args": [None, moving]},
