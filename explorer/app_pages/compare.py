@@ -11,7 +11,7 @@ listing = parts.question(
     "What does the smaller model get wrong that the larger one got right?", store
 )
 rows = loaders.curves(store).rows
-chosen = selection.run_id(listing.frame)
+chosen = selection.run_id(listing.frame, quiet=True)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     task = parts.pick_task(listing.frame)

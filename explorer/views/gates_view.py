@@ -61,7 +61,7 @@ def pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> Gated | Non
         )
         parts.train(store, rows[rows["task"] == task])
         return None
-    chosen = selection.run_id(rows)
+    chosen = selection.run_id(rows, quiet=True)
     if chosen is not None and chosen not in gated.index:
         st.info("The selected run has no gates to show; another one is shown.")
         selection.put("run", None)

@@ -169,7 +169,7 @@ def _dense_note(dense: str | None) -> str:
 
 def _pick_run(store: loaders.Store, rows: pd.DataFrame, task: str) -> str | None:
     gated = gate_words.gated_rows(rows, task, having="has_adapter")
-    chosen = selection.run_id(rows)
+    chosen = selection.run_id(rows, quiet=True)
     if gated.empty:
         _no_model(store, rows, task)
         return None

@@ -34,7 +34,7 @@ def _pick_run(everything: pd.DataFrame, frame: pd.DataFrame, task: str) -> str:
     own = everything[everything["task"] == task].drop_duplicates("run_id")
     rows = own.set_index("run_id", drop=False)
     order = [*gated.index, *(name for name in rows.index if name not in gated.index)]
-    chosen = selection.run_id(frame)
+    chosen = selection.run_id(frame, quiet=True)
     if chosen is not None and chosen not in rows.index:
         selection.put("run", None)
     labels = {str(name): gate_words.run_label(rows.loc[name]) for name in order}

@@ -1,7 +1,6 @@
 """Small shared pieces of pages: headings, empty and error states, charts, downloads."""
 
 import html
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,14 @@ import streamlit as st
 from explorer.loading import loaders
 from explorer.look.glossary import task_title
 from explorer.look.numbers import plural
+from explorer.look.plain_text import plain as plain
 from explorer.look.theme import FONT, template
 from explorer.widgets import selection
 from explorer.words import commands
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~:$&=])")
-_FOUND_LATER = re.compile(r":(?=//|[\w+-]+(?:/\w+)?:)|\bwww(?=\.)|[\w+-](?=@)", re.IGNORECASE)
-"""Addresses, emoji and icons: these are looked for after escapes have been read."""
-_JOINER = "\u2060"  # of no width
 _SHOWN = 5
-
-
-def plain(text: str) -> str:
-    """Text of a file or a user, to be shown as it is: no Markdown, HTML, LaTeX or emoji codes."""
-    apart = _FOUND_LATER.sub(lambda match: match[0] + _JOINER, text)
-    return _MARKUP.sub(r"\\\1", apart)
 
 
 def style() -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import streamlit as st
 
+from explorer.look.plain_text import plain
 from finegates_engine.runs.index import RUN_ID
 
 T = TypeVar("T")
@@ -38,24 +39,31 @@ def put(name: str, value: str | None) -> None:
         st.query_params[name] = value
 
 
-def valid(name: str, allowed: Iterable[str]) -> str | None:
-    """What is selected, where it is one of the allowed texts; else it is dropped with a note."""
+def valid(name: str, allowed: Iterable[str], *, quiet: bool = False) -> str | None:
+    """What is selected, where it is one of the allowed texts; else it is dropped with a note.
+
+    quiet: a widget of the same name comes later on the page, and says it.
+    """
     text = raw(name)
     if text is not None and text in set(allowed):
         put(name, text)
         return text
     if text is not None:
         _drop(name, text)
-    _say_dropped(name)
+    if not quiet:
+        _say_dropped(name)
     return None
 
 
-def run_id(frame: pd.DataFrame) -> str | None:
-    """The selected run, where there is one and it is in the store. None: none is selected."""
+def run_id(frame: pd.DataFrame, *, quiet: bool = False) -> str | None:
+    """The selected run, where there is one and it is in the store. None: none is selected.
+
+    quiet: as in `valid`.
+    """
     text = raw("run")
     looks_right = text is not None and RUN_ID.fullmatch(text) is not None
     known = [text] if looks_right and bool((frame["run_id"] == text).any()) else []
-    return valid("run", [name for name in known if name is not None])
+    return valid("run", [name for name in known if name is not None], quiet=quiet)
 
 
 def pick(
@@ -184,8 +192,8 @@ def _say_dropped(name: str) -> None:
     text = st.session_state.get(_DROPPED + name)
     if text is None:
         return
-    shown = "".join(c if c.isprintable() else " " for c in text[:_LONGEST]).replace("`", "'")
+    shown = "".join(c if c.isprintable() else " " for c in text[:_LONGEST])
     st.warning(
-        f"The address asks for the {name} `{shown}`, which is not there. It was left out.",
+        f"The address asks for the {name} '{plain(shown)}', which is not there. It was left out.",
         icon=":material/link_off:",
     )

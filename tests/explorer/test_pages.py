@@ -119,7 +119,9 @@ def test_gates_of_every_variant_open(variant, full, open_app):
 def test_run_that_is_not_there_is_said_and_left_out(page, run, full, open_app):
     app = open_app(full, page, run=run)
     assert not app.exception
-    assert "The address asks for the run" in app.warning[0].value
+    said = [one.value for one in app.warning]
+    assert len(said) == 1
+    assert "The address asks for the run" in said[0]
     assert "run" not in app.query_params
 
 
