@@ -109,7 +109,7 @@ def test_compared_run_deleted_meanwhile_is_said(full, open_app, tmp_path):
     loaders._version.clear()
     app = app.run()
     assert not app.exception
-    assert other in app.warning[0].value
+    assert other in texts(app)
 
 
 def test_one_run_says_that_two_are_needed(one, open_app):

@@ -144,7 +144,7 @@ def test_selected_run_deleted_meanwhile_is_said(full, open_app, tmp_path):
     loaders._version.clear()
     app = app.run()
     assert not app.exception
-    assert run in app.warning[0].value
+    assert run in texts(app)
 
 
 def test_new_run_appears_without_a_restart(one, open_app):
