@@ -123,7 +123,7 @@ def _time_parts(
     }
     real = {name: Recorder.of(model, arguments, clock) for name, model in models.items()}
     empty = {
-        name: Recorder.of(skeleton_of(model), skeleton_inputs(setting.device), clock)
+        name: Recorder.of(skeleton_of(model), skeleton_inputs(arguments[0]), clock)
         for name, model in models.items()
     }
     calls: dict[str, Callable[[], object]] = {}

@@ -28,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 
 from finegates_engine.explain.explanation import PARTS
 from finegates_engine.folded import FoldedClassifier, ModelSpec
+from finegates_engine.folded.head_rows import MOST_TOKENS
 from finegates_engine.folded.layers import BlockSpec, MatrixSpec
 
 Clock = Callable[[], float]
@@ -211,10 +212,11 @@ def skeleton_of(model: FoldedClassifier) -> FoldedClassifier:
     return tiny.to(model.words.weight.device, model.words.weight.dtype)
 
 
-def skeleton_inputs(device: str) -> tuple[Tensor, Tensor]:
-    """One row of one token, and its mask."""
-    ids = torch.zeros(1, 1, dtype=torch.int64, device=device)
-    return ids, torch.ones_like(ids)
+def skeleton_inputs(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of one token, with their mask, that take the same way through a model as `ids`."""
+    short = ids.shape[0] == 1 and ids.shape[1] <= MOST_TOKENS
+    tiny = torch.zeros(1 if short else 2, 1, dtype=torch.int64, device=ids.device)
+    return tiny, torch.ones_like(tiny)
 
 
 def _vocabulary(spec: ModelSpec) -> int:

@@ -61,8 +61,8 @@ def model(*blocks: BlockSpec, pooling: str = "mean", **kind: Any) -> FoldedClass
     return FoldedClassifier(spec)
 
 
-def inputs() -> tuple[torch.Tensor, torch.Tensor]:
-    ids = torch.arange(10).view(2, 5)
+def inputs(rows: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.arange(5 * rows).view(rows, 5)
     return ids, torch.ones_like(ids)
 
 
@@ -140,7 +140,10 @@ def test_a_second_call_begins_at_nothing() -> None:
 )
 def test_a_skeleton_calls_the_same_functions(real: FoldedClassifier) -> None:
     skeleton = skeleton_of(real)
-    assert functions_of(skeleton, skeleton_inputs("cpu")) == functions_of(real, inputs())
+    for rows in (1, 2):
+        arguments = inputs(rows)
+        found = functions_of(skeleton, skeleton_inputs(arguments[0]))
+        assert found == functions_of(real, arguments)
     weights = sum(value.numel() for value in skeleton.parameters())
     assert weights < sum(value.numel() for value in real.parameters()) / 3
 
@@ -148,7 +151,8 @@ def test_a_skeleton_calls_the_same_functions(real: FoldedClassifier) -> None:
 def recorders(clock: Callable[[], float]) -> tuple[Recorder, Recorder]:
     real = model(block_spec())
     skeleton = skeleton_of(real)
-    return Recorder.of(real, inputs(), clock), Recorder.of(skeleton, skeleton_inputs("cpu"), clock)
+    tiny = skeleton_inputs(inputs()[0])
+    return Recorder.of(real, inputs(), clock), Recorder.of(skeleton, tiny, clock)
 
 
 def test_parts_sum_up_to_the_whole() -> None:

@@ -1,6 +1,7 @@
 """The small model by itself: its layers, its sizes as JSON, and a bundle's files."""
 
 import copy
+import dataclasses
 import json
 import math
 
@@ -10,8 +11,16 @@ import torch
 from safetensors.torch import save_file
 from tiny import save_tiny_backbone
 
-from finegates_engine.folded import FoldedClassifier, ModelSpec, load, spec_from_json, spec_to_json
+from finegates_engine.folded import (
+    FoldedClassifier,
+    ModelSpec,
+    layers,
+    load,
+    spec_from_json,
+    spec_to_json,
+)
 from finegates_engine.folded.classifier import SPEC_FILE, WEIGHTS_FILE, load_model
+from finegates_engine.folded.head_rows import MOST_TOKENS, attended
 from finegates_engine.folded.layers import (
     ACTIVATIONS,
     Attention,
@@ -128,6 +137,25 @@ def test_scores_are_divided_by_the_root_of_the_dense_head():
     weights = np.exp(np.array([[1.0, 0.0], [0.0, 9.0]]) / 3)
     expected = weights / weights.sum(1, keepdims=True) @ x[0].numpy()
     np.testing.assert_allclose(attention(x, None)[0].numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("picks", [0, 3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_text_by_rows_of_features_is_what_fused_attention_gives(picks, bias, monkeypatch):
+    out = MatrixSpec(rows=5, columns=picks or 4, bias=True, take_in=picks, take_out=6)
+    qkv = dataclasses.replace(SPEC.qkv, bias=bias)
+    attention = filled(Attention(dataclasses.replace(SPEC, qkv=qkv, attention_output=out), KIND))
+    attention, x = attention.double(), rows(tokens=MOST_TOKENS)[:1].double()
+    calls = []
+    monkeypatch.setattr(layers, "attended", lambda *a, **k: calls.append(1) or attended(*a, **k))
+    found = attention(x, None)
+    assert calls == [1]
+    seen = torch.ones(1, 1, 1, MOST_TOKENS, dtype=torch.bool)  # a mask asks for fused attention
+    torch.testing.assert_close(found, attention(x, seen), rtol=0, atol=1e-12)
+    attention(rows(MOST_TOKENS + 1)[:1].double(), None)
+    attention(rows().double(), None)
+    attention.bfloat16()(x.bfloat16(), None)
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("rotary", [0.0, 10.0])
