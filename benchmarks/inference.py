@@ -10,10 +10,10 @@ The last line is one JSON object: `speedup_b1_t64_r40`, `efficiency_b1_t64_r40`,
 `_onnx`.
 """
 
-import copy
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +21,18 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from forms.naive import naive_form
+from forms.random_gates import with_random_gates
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from finegates_engine.backbone import local_folder
 from finegates_engine.errors import UserError
 from finegates_engine.fold.block import FoldOptions
 from finegates_engine.fold.dimensions import folded_widths, macs_per_token
-from finegates_engine.fold.stored_matrix import GatedMatrix
-from finegates_engine.folded.layers import take
-from finegates_engine.gates.closing import closed_at_target
 from finegates_engine.gates.model import TextClassifier
-from finegates_engine.gates.sparsity import encoder_shape, plan_gates
+from finegates_engine.gates.sparsity import encoder_shape
 from finegates_engine.prune.compiled import CompiledRun, compile_run, fold_model, gated_blocks
 from finegates_engine.prune.onnx_export import export_onnx, onnx_options
 from finegates_engine.runs.store import RunStore
@@ -44,6 +43,9 @@ from finegates_engine.timing.latency import Speedup, efficiency, speedup
 
 FURTHEST = 0.15
 """A run further than this from a level does not stand for it."""
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
+"""The second is for one thread on a machine that others use: waiting does not count."""
 
 Call = Callable[[Tensor], object]
 """Runs a model on token ids, (batch, tokens)."""
@@ -72,12 +74,15 @@ def main(
     heads: Annotated[str, typer.Option(help="Layout: auto, padded or spread.")] = "auto",
     budget: Annotated[float, typer.Option(help="Seconds for each cell.")] = 10.0,
     gates: Annotated[str, typer.Option(help="learned, random, with commas.")] = "learned,random",
+    clock: Annotated[str, typer.Option(help="wall, or cpu: the thread's own time.")] = "wall",
     onnx: Annotated[bool, typer.Option(help="ONNX Runtime too.")] = True,
     quick: Annotated[bool, typer.Option(help="One level, two small cells, 2 s each.")] = False,
 ) -> None:
     """Time every cell and print a table."""
     if quick:
         levels, batches, tokens, budget, gates = "0.4", "1", "16,64", 2.0, "learned"
+    if clock not in CLOCKS or (clock == "cpu" and threads != 1):
+        raise UserError(f"clock must be wall, or cpu with one thread, got {clock!r}.")
     options = FoldOptions(heads=heads)  # type: ignore[arg-type]
     shapes = [(int(b), int(t)) for b in batches.split(",") for t in tokens.split(",")]
     found = {
@@ -91,7 +96,7 @@ def main(
                 model = compiled.gated if kind == "learned" else with_random_gates(compiled)
                 place = Path(folder) if onnx else None
                 forms = forms_of(kind, compiled, model, options, place, threads)
-                cells += measure(forms, level, shapes, threads, budget)
+                cells += measure(forms, level, shapes, threads, budget, CLOCKS[clock])
     _print(cells)
     print(json.dumps(summary(cells)))
 
@@ -107,19 +112,6 @@ def nearest(store: RunStore, task: str, level: float) -> StoredRun:
             f"Train one: finegates sweep --task {task} --targets {level:g} --store {store.root}"
         )
     return store.load(str(frame.loc[gaps.index[0], "run_id"]))
-
-
-def with_random_gates(compiled: CompiledRun) -> TextClassifier:
-    """The same model with as much removed, by gates that are closed at random."""
-    model = copy.deepcopy(compiled.gated)
-    assert model.gates is not None
-    plan = plan_gates(model, compiled.run.config.gates)
-    model.gates.learn_again()
-    model.gates.closed.zero_()
-    nn.init.uniform_(model.gates.logit, generator=torch.Generator().manual_seed(0))
-    share = compiled.run.ladder.folded_encoder_fraction
-    model.gates.fix(closed_at_target(model.gates, plan, share))
-    return model
 
 
 def forms_of(
@@ -156,41 +148,6 @@ def forms_of(
     return Forms(kind, compiled.run.ladder.folded_encoder_fraction, calls, ratio)
 
 
-class _Naive(nn.Module):
-    """Gather, product, scatter of one matrix alone: what pruning looks like without folding."""
-
-    def __init__(self, matrix: GatedMatrix) -> None:
-        super().__init__()
-        rows, columns = (
-            torch.from_numpy(mask) if mask is not None else None for mask in matrix.masks()
-        )
-        weight, bias = matrix.folded().float(), matrix.folded_bias().float()
-        self.size = len(weight)
-        self.rows = None if rows is None else rows.nonzero().squeeze(1)
-        self.columns = None if columns is None else columns.nonzero().squeeze(1)
-        weight = weight if self.columns is None else weight[:, self.columns]
-        self.weight = (weight if self.rows is None else weight[self.rows]).contiguous()
-        self.bias = bias if self.rows is None else bias[self.rows]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out)"""
-        x = x if self.columns is None else take(x, self.columns)
-        y = nn.functional.linear(x, self.weight, self.bias)
-        if self.rows is None:
-            return y
-        return y.new_zeros(*y.shape[:-1], self.size).index_copy_(-1, self.rows, y)
-
-
-def naive_form(plain: TextClassifier, gated: TextClassifier) -> TextClassifier:
-    """Hugging Face's module with every gated matrix replaced by its own naive form."""
-    model = copy.deepcopy(plain)
-    for block, matrices in zip(model.blocks(), gated_blocks(gated), strict=True):
-        for role, path in model.architecture.modules.items():
-            parent, _, leaf = path.rpartition(".")
-            setattr(block.get_submodule(parent), leaf, _Naive(matrices[role]))
-    return model.eval()
-
-
 def _onnx_call(path: Path, threads: int) -> Call:
     run = onnx_session(path, threads)
 
@@ -203,7 +160,12 @@ def _onnx_call(path: Path, threads: int) -> Call:
 
 
 def measure(
-    forms: Forms, level: float, shapes: list[tuple[int, int]], threads: int, budget: float
+    forms: Forms,
+    level: float,
+    shapes: list[tuple[int, int]],
+    threads: int,
+    budget: float,
+    clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     """Race the forms of one level in every cell."""
     cells = []
@@ -213,7 +175,11 @@ def measure(
         )
         plain = {name: _bound(call, ids) for name, call in forms.calls.items()}
         timed = race(
-            plain, baseline="dense", threads=threads, limits=RaceLimits(budget_seconds=budget)
+            plain,
+            baseline="dense",
+            threads=threads,
+            clock=clock,
+            limits=RaceLimits(budget_seconds=budget),
         )
         cell: dict[str, Any] = {"level": level, "gates": forms.name, "removed": forms.removed}
         cell |= {"batch": batch, "tokens": tokens, "macs": forms.ratio(tokens)}
