@@ -1,17 +1,19 @@
 """Damaged runs: is each named, does everything else go on, is nothing read outside the store?
 
-    python benchmarks/damage.py [--quick] [--seed N]
+    python benchmarks/damage.py [--quick] [--seed N] [--work DIR]
 
 Each of 1,000 mutations damages one run of a small store (`benchmarks/mutations`). Then the engine
 lists and loads, the command line says `runs` and `show`, the explorer's loaders load; every
 PAGES_EACH-th mutation is also looked at through all seven pages. Prints one JSON object as its last
 line: `crashes` are errors that are none of the engine's own, hangs, deaths of the process, and
 other runs that suffer; `unnamed` are damages that nobody names; `outside` counts reads of what lies
-outside the store; `whole` are changes that leave a run as it could be. --quick does 60.
+outside the store; `whole` are changes that leave a run as it could be; `seconds` is the time of all
+mutations. --quick does 60. `--work` keeps the progress: the same command goes on.
 """
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import random
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} mutations")
     parser.add_argument("--count", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=None, help="where progress is kept")
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -64,12 +68,14 @@ def main() -> None:
     if given.base is not None:
         work(given.base, given.seed, range(given.first, count))
         return
-    begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder) / "base"
-        write_base(base)
+    with contextlib.ExitStack() as stack:
+        folder = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        base = folder.absolute() / "base"
+        if not base.exists():
+            write_base(base.with_name("making"))
+            base.with_name("making").rename(base)
         found = gather(base, given.seed, count)
-    report(found, count, time.perf_counter() - begun)
+    report(found, count)
 
 
 def write_base(folder: Path) -> None:
@@ -94,22 +100,41 @@ def write_base(folder: Path) -> None:
 
 
 def gather(base: Path, seed: int, count: int) -> list[dict[str, Any]]:
-    """Mutations in processes of their own, BATCH each, so that a death costs one."""
-    found: list[dict[str, Any]] = []
-    while len(found) < count:
-        first, last = len(found), min(count, len(found) // BATCH * BATCH + BATCH)
-        command = [sys.executable, __file__, f"--seed={seed}", f"--base={base}"]
-        command += [f"--first={first}", f"--count={last}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        found += lines
-        for line in filter(wrong, lines):
-            print(as_json(line), file=sys.stderr, flush=True)
-        if len(lines) < last - first:
-            why = f"the process died ({done.returncode}): {done.stderr[-600:]}"
-            found.append({"number": len(found), "kind": kind_of(seed, len(found)), "crash": why})
-        print(f"{len(found)} of {count}", file=sys.stderr, flush=True)
+    """Mutations in processes of their own, BATCH each, so that a death costs one.
+
+    Goes on after those that a file beside the base holds.
+    """
+    progress, errors = base.with_name(f"found-{seed}.jsonl"), base.with_name("errors")
+    lines = progress.read_text().splitlines() if progress.exists() else []
+    found: list[dict[str, Any]] = [json.loads(line) for line in lines][:count]
+    with progress.open("a", buffering=1) as file:
+        while len(found) < count:
+            last = min(count, len(found) // BATCH * BATCH + BATCH)
+            for line in batch(base, seed, range(len(found), last), errors):
+                print(line, file=file)
+                found.append(json.loads(line))
+                if wrong(found[-1]):
+                    print(line, file=sys.stderr, flush=True)
+            print(f"{len(found)} of {count}", file=sys.stderr, flush=True)
     return found
+
+
+def batch(base: Path, seed: int, numbers: range, errors: Path) -> Iterator[str]:
+    """The JSON lines of these mutations; where the process dies, the last one says so."""
+    command = [sys.executable, __file__, f"--seed={seed}", f"--base={base}"]
+    command += [f"--first={numbers.start}", f"--count={numbers.stop}"]
+    number = numbers.start
+    with errors.open("w") as file:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                yield line.rstrip("\n")
+                number += 1
+    process.wait()
+    if number < numbers.stop:
+        why = f"the process died ({process.returncode}): {errors.read_text()[-600:]}"
+        yield as_json({"number": number, "kind": kind_of(seed, number), "crash": why})
 
 
 def wrong(one: dict[str, Any]) -> bool:
@@ -147,7 +172,7 @@ def one(base: Path, folder: Path, seed: int, number: int, opened: Opened) -> dic
     others = sorted(path.name for path in root.glob("*/*") if path != victim.folder)
     what = MUTATIONS[kind](victim, generator)
     found: dict[str, Any] = {"number": number, "kind": kind, "what": str(what)[:200]}
-    watch = Watch(outside)
+    watch, begun = Watch(outside), time.perf_counter()
     opened.outside(())
     try:
         with within(MOST_SECONDS):
@@ -160,7 +185,7 @@ def one(base: Path, folder: Path, seed: int, number: int, opened: Opened) -> dic
     allowed = (str(root), sys.prefix, sys.base_prefix, str(ROOT), *SYSTEM)
     found["outside"] = [*watch.read(), *opened.outside(allowed)]
     watch.close()
-    return found | {"peak_mb": peak_mb()}
+    return found | {"peak_mb": peak_mb(), "seconds": round(time.perf_counter() - begun, 3)}
 
 
 def judged(victim: Victim, others: list[str], kind: str, *, pages: bool) -> dict[str, Any]:
@@ -188,7 +213,7 @@ def judged(victim: Victim, others: list[str], kind: str, *, pages: bool) -> dict
     return found
 
 
-def report(found: list[dict[str, Any]], count: int, seconds: float) -> None:
+def report(found: list[dict[str, Any]], count: int) -> None:
     """What went wrong, by kind, then the figures."""
     for one in filter(wrong, found):
         print(as_json(one))
@@ -203,7 +228,7 @@ def report(found: list[dict[str, Any]], count: int, seconds: float) -> None:
         "whole": sum(not any(map(one.get, ("crash", "named", "unnamed"))) for one in found),
         "pages": sum(one.get("pages", 0) for one in found),
         "peak_mb": round(max(one.get("peak_mb", 0) for one in found)),
-        "seconds": round(seconds),
+        "seconds": round(sum(one.get("seconds", 0) for one in found)),
     }
     print(json.dumps(result))
 
