@@ -23,6 +23,10 @@ class UserError(ValueError):
     """
 
 
+class DiskError(UserError):
+    """A place that cannot be written now, as on a full disk; what was to be written is sound."""
+
+
 def unknown(kind: str, value: str, allowed: Iterable[str], *, hint: str = "") -> UserError:
     """The error for a name that is in no table, with the names that are.
 

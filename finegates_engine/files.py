@@ -6,6 +6,7 @@ import fcntl
 import glob
 import itertools
 import os
+import re
 import secrets
 import stat
 import time
@@ -14,6 +15,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from finegates_engine.errors import UserError, printable
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""What a disk says that has no room, none for this user or for such a file, or is read-only."""
+
+PROBE_BYTES = 2**20
+"""Room that must be there before something is begun: about what a checkpoint or a run takes."""
 
 ABANDONED_SECONDS = 60.0
 """Age from which the temporary file of a single write belongs to a process that was killed."""
@@ -53,11 +60,34 @@ def remove_abandoned(folder: Path, pattern: str) -> None:
 
 
 def probe(folder: Path) -> None:
-    """Write a file into a folder and remove it. Raises OSError where that cannot be done."""
+    """Write PROBE_BYTES into a folder and remove them. Raises OSError where that cannot be done."""
     path = folder / f"probe-{secrets.token_hex(6)}"
-    write_synced(path, b"")
-    path.unlink()
+    try:
+        write_synced(path, bytes(PROBE_BYTES))
+    finally:
+        path.unlink(missing_ok=True)
     remove_abandoned(folder, "probe-*")
+
+
+def full_disk(error: BaseException | None) -> str | None:
+    """What a disk has said that cannot be written, where that is the cause of an error.
+
+    >>> full_disk(OSError(errno.ENOSPC, "No space left on device"))
+    'No space left on device'
+    """
+    while error is not None:
+        if (number := _system_error(error)) in FULL:
+            return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _system_error(error: BaseException) -> int:
+    """The system's number of an error, 0 where it has none; safetensors says it in its text."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else 0
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import typer
 
 from finegates_engine.cli.executors import Execution, make_executor
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
+from finegates_engine.errors import DiskError, printable
 from finegates_engine.sweep import ranks
 
 DEMO = RunConfig(
@@ -30,7 +31,7 @@ DEMO = RunConfig(
 DEMO_TARGETS = (0.0, 0.3, 0.5)
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit codes: a cell failed; the input is wrong; stopped by the user."""
+"""Exit codes: a cell failed, or the disk is full; the input is wrong; stopped by the user."""
 
 
 class SweepPlan(NamedTuple):
@@ -75,6 +76,9 @@ def carry_out(
     except KeyboardInterrupt:
         typer.echo("Interrupted. What is trained is kept: the same command goes on.", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except DiskError as error:
+        typer.echo(printable(str(error)), err=True)
+        raise typer.Exit(FAILED) from None
     if ranks.is_follower():
         return
     print_sweep_result(state, RunStore(store))

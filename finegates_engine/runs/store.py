@@ -17,8 +17,16 @@ from pathlib import Path
 import filelock
 import pandas as pd
 
-from finegates_engine.errors import UserError
-from finegates_engine.files import Damaged, inside, probe, sync_folder, write_atomic, write_synced
+from finegates_engine.errors import DiskError, UserError
+from finegates_engine.files import (
+    Damaged,
+    full_disk,
+    inside,
+    probe,
+    sync_folder,
+    write_atomic,
+    write_synced,
+)
 from finegates_engine.results import RunRecord, RunResult
 from finegates_engine.runs.core_files import decode, encode
 from finegates_engine.runs.index import RUN_ID, Damage, list_runs
@@ -51,7 +59,8 @@ class RunStore:
 
         True when it was written. False when an intact run of this id is there already: a run
         never changes, and the first to be saved stays. A damaged one is set aside in
-        `.work/damaged`. Raises UserError where the store cannot be written.
+        `.work/damaged`. Raises UserError where the store cannot be written: DiskError, where only
+        its disk is to blame.
         """
         return self.save_files(encode(result))
 
@@ -80,7 +89,8 @@ class RunStore:
         try:
             return self._publish(name, self.root / task / name, files)
         except OSError as error:
-            raise UserError(
+            kind = DiskError if full_disk(error) else UserError
+            raise kind(
                 f"Run {name!r} could not be saved in {str(self.root)!r} "
                 f"({error.strerror or error})."
             ) from error

@@ -13,6 +13,7 @@ from typing import Literal
 
 import filelock
 
+from finegates_engine.errors import DiskError
 from finegates_engine.files import Damaged, read_file, write_atomic
 from finegates_engine.runs.core_files import decode
 from finegates_engine.runs.store import RunStore
@@ -44,7 +45,10 @@ class Claim:
         self.report(self.job.run_id, {"state": "running", "worker": worker, "note": None})
 
     def save(self, files: Mapping[str, bytes]) -> None:
-        """Make a run of what was trained (`core_files.encode`); a failure where it cannot be."""
+        """Make a run of what was trained (`core_files.encode`); a failure where it cannot be.
+
+        Raises DiskError, as `fail`.
+        """
         name = self.job.run_id
         try:
             score = decode(files).score
@@ -59,8 +63,18 @@ class Claim:
         self.report(name, {**done, "seconds_left": None, "worker": None})
 
     def fail(self, failure: Failure, *, keep_checkpoints: bool = False) -> None:
-        """Record why the training has failed, in place of its checkpoints or beside them."""
+        """Record why the training has failed, in place of its checkpoints or beside them.
+
+        Raises DiskError where only a full disk is to blame: nothing is recorded, checkpoints stay,
+        and the other cells would end like this one.
+        """
         name = self.job.run_id
+        if failure.disk:
+            self.report(name, {"state": "planned", "note": failure.reason, "worker": None})
+            raise DiskError(
+                f"{failure.reason} The sweep has stopped and keeps what is trained: once that "
+                "place can be written, the same command goes on."
+            )
         record = {"error": failure.reason, "at": time.time(), "traceback": failure.trace}
         if not keep_checkpoints:
             self.store.clear_scratch(name)

@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import filelock
 
 from finegates_engine.config import RunConfig
-from finegates_engine.errors import UserError
+from finegates_engine.errors import DiskError, UserError
+from finegates_engine.files import full_disk
 from finegates_engine.runs.store import RunStore
 from finegates_engine.sweep import ranks
 from finegates_engine.sweep.plan import (
@@ -52,8 +53,9 @@ def run_sweep(
     Started by `accelerate launch` or torchrun, the processes share each training; the first one
     decides and writes, the others return the state before the sweep.
 
-    Raises UserError for bad input before any training. KeyboardInterrupt goes through: what was
-    trained is kept, and the same call goes on from there.
+    Raises UserError for bad input before any training, DiskError where the store's disk becomes
+    full. KeyboardInterrupt goes through. What was trained is kept either way, and the same call
+    goes on from there.
     """
     from finegates_engine.sweep.claims import forget_failure
     from finegates_engine.sweep.jobs import follow, in_process
@@ -73,7 +75,7 @@ def run_sweep(
         for job in prepared.jobs:
             forget_failure(store, job.run_id)
     missing = [job for job in prepared.jobs if not store.exists(job.run_id)]
-    with SweepWriter(store.root, state, on_state) as writer:
+    with _full_disk_is_named(store), SweepWriter(store.root, state, on_state) as writer:
         for job in prepared.jobs:
             _clear_leftovers(store, job.run_id)
         if inputs is not None:
@@ -119,6 +121,20 @@ def _check_ranks(executor: "Executor | None") -> None:
             "Under `accelerate launch` all processes share one training after the other. Leave "
             "--workers and --executor out, or start the sweep without a launcher."
         )
+
+
+@contextlib.contextmanager
+def _full_disk_is_named(store: RunStore) -> Iterator[None]:
+    """Say in a line what a disk has said while a lock or a folder was made."""
+    try:
+        yield
+    except OSError as error:
+        if (reason := full_disk(error)) is None:
+            raise
+        raise DiskError(
+            f"Store {str(store.root)!r} cannot be written ({reason}). Once it can, the same "
+            "command goes on."
+        ) from error
 
 
 def _clear_leftovers(store: RunStore, run_id: str) -> None:

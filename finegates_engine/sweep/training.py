@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from finegates_engine.data.load import TaskData
 from finegates_engine.data.tokens import TaskTokens
-from finegates_engine.errors import UserError
+from finegates_engine.errors import DiskError, UserError
+from finegates_engine.files import full_disk, probe
 from finegates_engine.results import RunResult
 from finegates_engine.runs.store import RunStore
 from finegates_engine.sweep.plan import Job
@@ -42,13 +43,14 @@ def train_job(
     """Train one cell. Writes only into its scratch folder below `job.store`, which is kept.
 
     adapter: what the run that it starts from has stored. on_progress: None for a process that
-    only helps another one, and reports to no tracker.
+    only helps another one, and reports to no tracker. Raises DiskError where the disk is full:
+    checkpoints that are whole stay.
     """
     from finegates_engine.train.adapters import model_state
     from finegates_engine.train.cell import train
 
     helps = on_progress is None
-    with _scratch(job, locked=not helps) as scratch:
+    with _scratch(job, locked=not helps) as scratch, _full_disk_is_named(scratch, helps=helps):
         return train(
             job.config,
             inputs.data,
@@ -77,12 +79,43 @@ class Failure:
     trace: str | None = None
     """Where it happened."""
 
+    disk: bool = False
+    """A disk was full: nothing is wrong with the cell."""
+
 
 def failure_of(error: BaseException) -> Failure:
     """The reason that a user is told, and the trace that is kept with it."""
     text = str(error).strip() or "no message"
     reason = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
-    return Failure(" ".join(reason.split()), "".join(traceback.format_exception(error)))
+    trace = "".join(traceback.format_exception(error))
+    return Failure(" ".join(reason.split()), trace, disk=isinstance(error, DiskError))
+
+
+@contextlib.contextmanager
+def _full_disk_is_named(scratch: Path, *, helps: bool) -> Iterator[None]:
+    """Make a DiskError of what libraries raise that could not write a checkpoint.
+
+    Not where this process helps another one, which alone writes. torch does not say why it could
+    not write, so the disk is asked.
+    """
+    from finegates_engine.train.trainer import remove_unfinished
+
+    try:
+        yield
+    except Exception as error:
+        reason = None if helps else full_disk(error) or _unwritable(scratch)
+        if reason is None:
+            raise
+        remove_unfinished(scratch)
+        raise DiskError(f"No checkpoint can be written in {str(scratch)!r} ({reason}).") from error
+
+
+def _unwritable(folder: Path) -> str | None:
+    try:
+        probe(folder)
+    except OSError as error:
+        return full_disk(error)
+    return None
 
 
 @contextlib.contextmanager

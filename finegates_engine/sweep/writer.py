@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from finegates_engine.errors import UserError
 from finegates_engine.files import write_atomic
 from finegates_engine.sweep.state import (
     FOLDER,
@@ -76,7 +77,7 @@ class SweepWriter:
         state: SweepStatus = "finished"
         if kind is not None:
             state = "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
-        note = None if state != "failed" else f"{type(error).__name__}: {error}"
+        note = _reason(error) if error is not None and state == "failed" else None
         cells = tuple(
             dataclasses.replace(cell, state="planned", worker=None)
             if cell.state == "running"
@@ -101,10 +102,6 @@ class SweepWriter:
             self.state, cells=tuple(cells), seconds_left=seconds_left(cells)
         )
         self._publish(now=changed)
-
-    def beat(self) -> None:
-        """Say that the sweep lives, while it waits."""
-        self._publish(now=False)
 
     def _publish(self, *, now: bool) -> None:
         if now or time.monotonic() - self._written >= WRITE_SECONDS:
@@ -141,6 +138,10 @@ def seconds_left(cells: list[CellState]) -> float | None:
         return None
     left = sum(running) + (open_epochs * spent / epochs if open_epochs else 0.0)
     return max(left / at_a_time, *running) if running else left / at_a_time
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def _forget_old(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,7 @@ from finegates_engine.train.progress import Progress
 from finegates_engine.train.sampler import BucketSampler
 
 STATE_FILE = "trained.safetensors"
+CHECKPOINTS = "checkpoint-[0-9]*"
 METHOD_STATE = "method."
 """How names of a method's own state begin in a checkpoint."""
 
@@ -219,10 +221,20 @@ def newest_checkpoint(folder: Path) -> Path | None:
     def step(path: Path) -> int:
         return int(path.name.removeprefix("checkpoint-"))
 
-    for path in sorted(folder.glob("checkpoint-[0-9]*"), key=step, reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text())
-        except (OSError, ValueError):
-            continue
-        return path
-    return None
+    whole = filter(_is_whole, folder.glob(CHECKPOINTS))
+    return max(whole, key=step, default=None)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the checkpoints that are not whole."""
+    for path in folder.glob(CHECKPOINTS):
+        if not _is_whole(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return True
