@@ -94,6 +94,7 @@ def curve_levels(rows: pd.DataFrame) -> pd.DataFrame:
         *quantities(rows, kind="rungs"),
         *quantities(rows, kind="scores"),
         *quantities(rows, kind="costs"),
+        "folded_encoder_fraction",
         "gated_weights",
         "encoder_weights",
         "score",

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from run_examples import make_config, make_result
 
+from finegates_engine.analysis.tradeoff import curve_levels
 from finegates_engine.analysis.variants import curve_rows
 from finegates_engine.config import GateConfig, RunConfig, TaskConfig, TrainConfig
 from finegates_engine.runs.store import RunStore
@@ -104,6 +105,12 @@ def test_no_runs_give_no_rows(tmp_path):
     empty = curve_rows(RunStore(tmp_path).frame())
     assert len(empty) == 0
     assert {"curve", "variant", "strategy", "trained_parameters"} <= set(empty.columns)
+
+
+def test_no_runs_give_no_levels(tmp_path):
+    levels = curve_levels(curve_rows(RunStore(tmp_path).frame()))
+    assert len(levels) == 0
+    assert {"curve", "target", "folded_encoder_fraction", "seeds", "run_ids"} <= set(levels.columns)
 
 
 def test_trained_parameters_are_the_sum_over_kinds(rows_of):

@@ -342,23 +342,6 @@ def test_kill_in_the_middle_and_the_same_command_give_the_same_runs(
     assert not [p for p in (killed / ".work").iterdir() if p.is_dir()]
 
 
-@pytest.mark.slow
-def test_two_sweeps_at_once_train_each_cell_once(base: RunConfig, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    command = sweep_command(base, store, epochs=10.0, targets="0,0.3,0.6")
-    children = [
-        subprocess.Popen(command, env=child_environment(), stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    assert [child.wait(timeout=300) for child in children] == [0, 0]
-    sweeps = read_sweeps(store)
-    assert [sweep.state for sweep in sweeps] == ["finished", "finished"]
-    for cells in zip(*(sweep.cells for sweep in sweeps), strict=True):
-        assert [cell.state for cell in cells] == ["done", "done"]
-        assert sum(cell.seconds is not None for cell in cells) == 1
-    assert len(RunStore(store).ids()) == 3
-
-
 def test_a_cell_that_another_sweep_trains_is_waited_for(
     base: RunConfig, store: RunStore, trained: list[tuple[float, int]], monkeypatch: Any
 ) -> None:
