@@ -194,6 +194,7 @@ def _say_dropped(name: str) -> None:
         return
     shown = "".join(c if c.isprintable() else " " for c in text[:_LONGEST])
     st.warning(
-        f"The address asks for the {name} '{plain(shown)}', which is not there. It was left out.",
+        f"The address asks for the {name} '{plain(shown)}', which is not there (any more). "
+        "It was left out.",
         icon=":material/link_off:",
     )
