@@ -82,7 +82,7 @@ def test_run_deleted_between_two_reruns_is_said(view, store, opened):
     assert not app.error
     assert "damaged" not in words(app)
     if view not in WITHOUT_RUNS:
-        assert f"the run `{run}`, which is not there (any more)" in app.warning[0].value
+        assert f"the run '{run}', which is not there (any more)" in words(app)
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -111,7 +111,7 @@ def test_task_deleted_between_two_reruns_is_said_and_another_one_shown(view, sto
     assert not app.exception
     assert not app.error
     if view not in WITHOUT_RUNS:
-        assert f"the run `{run}`, which is not there (any more)" in words(app)
+        assert f"the run '{run}', which is not there (any more)" in words(app)
 
 
 @pytest.mark.parametrize("view", VIEWS)
