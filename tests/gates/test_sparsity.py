@@ -60,7 +60,7 @@ def gates_of(model: TextClassifier, seed: int, *, spread: float = 1.0) -> Stocha
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         gates.closed.zero_()
-        gates.fixed.zero_()
+        gates.learn_again()
         gates.logit.copy_(spread * torch.randn(gates.logit.shape, generator=generator))
     return gates
 
