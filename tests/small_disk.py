@@ -37,8 +37,12 @@ def mounted(place: Path, *, megabytes: int) -> Iterator[Remount]:
 
 
 def fill(place: Path, *, left: int) -> Path:
-    """A file that takes all but some bytes of the disk at `place`."""
+    """A file that takes all but some bytes of the disk at `place`, also while others write there.
+
+    Called again it takes what has become free.
+    """
     free = os.statvfs(place)
     path = place / "filler"
-    path.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - left)))
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        file.write(bytes(max(0, free.f_bavail * free.f_frsize - left)))
     return path
