@@ -50,7 +50,7 @@ def train_job(
     from finegates_engine.train.cell import train
 
     helps = on_progress is None
-    with _scratch(job, locked=not helps) as scratch, _full_disk_is_named(scratch, helps=helps):
+    with _scratch(job, locked=not helps) as scratch, _full_disk_is_named(job, scratch, helps=helps):
         return train(
             job.config,
             inputs.data,
@@ -92,11 +92,11 @@ def failure_of(error: BaseException) -> Failure:
 
 
 @contextlib.contextmanager
-def _full_disk_is_named(scratch: Path, *, helps: bool) -> Iterator[None]:
+def _full_disk_is_named(job: Job, scratch: Path, *, helps: bool) -> Iterator[None]:
     """Make a DiskError of what libraries raise that could not write a checkpoint.
 
-    Not where this process helps another one, which alone writes. torch does not say why it could
-    not write, so the disk is asked.
+    Not where this process helps another one, which says it. torch does not say why it could not
+    write, so the disk is asked.
     """
     from finegates_engine.train.trainer import remove_unfinished
 
@@ -106,7 +106,7 @@ def _full_disk_is_named(scratch: Path, *, helps: bool) -> Iterator[None]:
         reason = None if helps else full_disk(error) or _unwritable(scratch)
         if reason is None:
             raise
-        remove_unfinished(scratch)
+        remove_unfinished(scratch, processes=job.config.processes)
         raise DiskError(f"No checkpoint can be written in {str(scratch)!r} ({reason}).") from error
 
 

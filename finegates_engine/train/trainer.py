@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -211,30 +212,31 @@ def _rate_factor(config: RunConfig, steps: int) -> Callable[[int], float]:
     return factor
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written whole, or None.
+def newest_checkpoint(folder: Path, *, processes: int = 1) -> Path | None:
+    """The last checkpoint that was written whole by the processes that share a training, or None.
 
-    The Trainer writes `trainer_state.json` last, so a checkpoint that a killed process left
-    unfinished has none that parses.
+    The first process writes `trainer_state.json` last, so a checkpoint that was left unfinished has
+    none that parses. Each of the others writes the state of its random numbers when it is ready.
     """
 
     def step(path: Path) -> int:
         return int(path.name.removeprefix("checkpoint-"))
 
-    whole = filter(_is_whole, folder.glob(CHECKPOINTS))
+    whole = [path for path in folder.glob(CHECKPOINTS) if _is_whole(path, processes)]
     return max(whole, key=step, default=None)
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path, *, processes: int = 1) -> None:
     """Remove the checkpoints that are not whole."""
     for path in folder.glob(CHECKPOINTS):
-        if not _is_whole(path):
+        if not _is_whole(path, processes):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: Path, processes: int) -> bool:
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (OSError, ValueError):
         return False
-    return True
+    ranks = range(processes) if processes > 1 else ()
+    return all(zipfile.is_zipfile(checkpoint / f"rng_state_{rank}.pth") for rank in ranks)

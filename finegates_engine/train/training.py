@@ -173,7 +173,7 @@ def _run(trainer: "GateTrainer", scratch: Path) -> float:
 
     begun = time.monotonic()
     if not trainer.method.spec.starts_trained:
-        checkpoint = newest_checkpoint(scratch)
+        checkpoint = newest_checkpoint(scratch, processes=trainer.args.world_size)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return time.monotonic() - begun
 

@@ -15,6 +15,7 @@ from finegates_engine.gates.model import adapter_state, trained_parameters
 from finegates_engine.gates.sparsity import gate_masks, ladder_of
 from finegates_engine.train import training as train_module
 from finegates_engine.train.progress import Progress
+from finegates_engine.train.trainer import newest_checkpoint, remove_unfinished
 from finegates_engine.train.training import Trained, fit
 
 SCHEDULE = {"open_start": 0.1, "ramp": 0.3, "finish": 0.3}
@@ -132,6 +133,23 @@ def test_a_half_written_checkpoint_is_passed_over(
         run(config(), name="cut", on_progress=kill_at(18))
     (tmp_path / "cut" / "checkpoint-15" / "trainer_state.json").write_text('{"epoch": 1')
     assert same(whole, run(config(), name="cut"))
+
+
+def test_a_checkpoint_of_two_processes_counts_once_both_have_written_it(tmp_path: Path) -> None:
+    for step in (5, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text("{}")
+        for rank in (0, 1):
+            torch.save({"cpu": torch.zeros(4)}, folder / f"rng_state_{rank}.pth")
+    late = tmp_path / "checkpoint-10" / "rng_state_1.pth"
+    assert newest_checkpoint(tmp_path, processes=2) == late.parent
+    late.write_bytes(late.read_bytes()[:-30])
+    assert newest_checkpoint(tmp_path, processes=2) == tmp_path / "checkpoint-5"
+    late.unlink()
+    assert newest_checkpoint(tmp_path, processes=2) == tmp_path / "checkpoint-5"
+    remove_unfinished(tmp_path, processes=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
 
 def test_a_checkpoint_holds_no_frozen_weights(run: Any, tmp_path: Path) -> None:
