@@ -172,6 +172,14 @@ def list_folder(path: str | Path, *, root: str | Path, most: int) -> list[str]:
     return sorted(names)
 
 
+def still_there(entry: "os.DirEntry[str]") -> bool:
+    """Whether a file or folder that was listed was neither removed nor replaced since."""
+    try:
+        return os.lstat(entry.path).st_ino == entry.inode()
+    except OSError:
+        return False
+
+
 def _check_links(path: str | Path, root: str | Path) -> None:
     """Raises Damaged where a link below `root` leads out of it, or round in a circle."""
     place, end = str(path), str(root)

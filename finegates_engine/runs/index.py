@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from finegates_engine.config import RunConfig, to_json
 from finegates_engine.errors import UserError, printable
-from finegates_engine.files import Damaged, inside, read_file, write_atomic
+from finegates_engine.files import Damaged, inside, read_file, still_there, write_atomic
 from finegates_engine.ladder import Ladder
 from finegates_engine.results import Costs, RunRecord
 from finegates_engine.runs.core_files import ADAPTER, CORE_FILES, GATES, MIB
@@ -83,10 +83,11 @@ def list_runs(root: Path) -> tuple[pd.DataFrame, list[Damage]]:
         try:
             rows.append(_row(run, read_record(run.folder, root=root)))
         except Damaged as error:
-            if not os.path.lexists(run.folder):  # deleted since it was found
-                signatures.pop(run.run_id)
-                continue
-            damaged.append(Damage(printable(f"{run.task}/{run.run_id}"), str(error)))
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if _signature(run.folder) == run.signature:
+                    damaged.append(Damage(printable(f"{run.task}/{run.run_id}"), str(error)))
+                    continue
+            signatures.pop(run.run_id)  # deleted since it was found
     same = [signatures.get(name) == signature for name, signature in known.items()]
     frame = cached
     if rows or not all(same):
@@ -112,7 +113,7 @@ def _scan(root: Path) -> tuple[list[_Found], list[Damage]]:
             try:
                 found.append(_Found(task.name, run.name, run.path, _signature(run.path)))
             except FileNotFoundError:
-                if os.path.lexists(run.path):  # else it was deleted since it was listed
+                if still_there(run):  # else it was deleted since it was listed
                     damaged.append(Damage(place, "run.json is missing"))
             except OSError as error:
                 damaged.append(Damage(place, f"run.json cannot be read ({error.strerror})"))
@@ -143,7 +144,7 @@ def _folders(
             kept.append(entry)
         elif entry.is_symlink():
             damaged.append(Damage(name, "is a link that leads nowhere"))
-        elif RUN_ID.fullmatch(entry.name):
+        elif RUN_ID.fullmatch(entry.name) and still_there(entry):
             damaged.append(Damage(name, "is not a folder"))
     return kept
 

@@ -7,6 +7,7 @@
 """
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -35,6 +36,7 @@ from finegates_engine.runs.stored_run import LATER_BYTES, StoredRun, json_object
 
 __all__ = ["Damage", "Damaged", "RunStore", "StoredRun"]
 
+_IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 _LATER = re.compile(r"certificate\.json|timings/[A-Za-z0-9][A-Za-z0-9_-]{0,79}\.json")
 
 
@@ -269,11 +271,11 @@ class RunStore:
 
 
 def _renamed(source: Path, target: Path) -> bool:
-    """Whether the rename was done; False where a run is in the way."""
+    """Whether the rename was done; False where a run is in the way, or was until a moment ago."""
     try:
         os.rename(source, target)
-    except OSError:
-        if os.path.lexists(target):
+    except OSError as error:
+        if error.errno in _IN_THE_WAY or os.path.lexists(target):
             return False
         raise
     return True

@@ -1,9 +1,11 @@
 """Many read a store while others save the same runs and delete them: nobody fails."""
 
 import contextlib
+import errno
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,8 @@ def forked(work: Callable[[], None]) -> int:
         try:
             while True:
                 work()
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     return pid
@@ -53,9 +57,29 @@ def test_readers_see_whole_runs_or_none(tmp_path: Path, writers: int, seconds: f
             assert [os.waitpid(pid, os.WNOHANG)[0] for pid in children] == [0] * writers
     finally:
         for pid in children:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has failed
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
     print(f"{seen} runs were read whole beside {writers} writers")
+
+
+def test_run_that_was_in_the_way_and_is_gone_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process deletes it between the rename that fails and the look at why."""
+    real, tries = os.rename, []
+
+    def rename(source: Path, target: Path) -> None:
+        tries.append(source)
+        if len(tries) == 1:
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        real(source, target)
+
+    store = RunStore(tmp_path / "store")
+    monkeypatch.setattr(os, "rename", rename)
+    assert store.save(make_result())
+    assert store.ids() == [make_result().run_id]
+    assert store.damaged(verify=True) == []
 
 
 def _whole(store: RunStore, name: str) -> bool:

@@ -221,6 +221,36 @@ def test_run_deleted_while_a_listing_reads_it_is_gone_and_not_damaged(saved, mon
     assert damaged == []
 
 
+def test_run_deleted_between_its_name_and_a_look_at_it_is_not_damaged(saved, monkeypatch):
+    store, run_id, folder = saved
+    real = os.path.isdir
+
+    def deletes_first(path):
+        if str(path) == str(folder):
+            store.delete(run_id)
+        return real(path)
+
+    monkeypatch.setattr(os.path, "isdir", deletes_first)
+    assert index.list_runs(store.root)[1] == []
+
+
+def test_run_deleted_and_saved_again_while_a_listing_reads_it_is_not_damaged(saved, monkeypatch):
+    store, run_id, folder = saved
+    real, files = index.read_record, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def deletes_first(*args, **options):
+        store.delete(run_id)
+        try:
+            return real(*args, **options)
+        finally:
+            store.save_files(files)
+
+    monkeypatch.setattr(index, "read_record", deletes_first)
+    assert index.list_runs(store.root)[1] == []
+    monkeypatch.setattr(index, "read_record", real)
+    assert store.ids() == [run_id]
+
+
 def test_run_deleted_while_it_is_loaded_is_unknown_and_not_damaged(saved, monkeypatch):
     store, run_id, _ = saved
     real = runs.read_record
