@@ -31,13 +31,14 @@ from finegates_engine.backbone import local_folder
 from finegates_engine.errors import UserError
 from finegates_engine.fold.block import FoldOptions
 from finegates_engine.fold.dimensions import folded_widths, macs_per_token
+from finegates_engine.fold.targets import device_options, onnx_options
 from finegates_engine.gates.model import TextClassifier
 from finegates_engine.gates.sparsity import encoder_shape
 from finegates_engine.prune.compiled import CompiledRun, compile_run, fold_model, gated_blocks
-from finegates_engine.prune.onnx_export import export_onnx, onnx_options
+from finegates_engine.prune.onnx_export import export_onnx
 from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
-from finegates_engine.timing.backends import onnx_session
+from finegates_engine.timing.backends import check_device, onnx_session, placed
 from finegates_engine.timing.benchmark import RaceLimits, race
 from finegates_engine.timing.latency import Speedup, efficiency, speedup
 
@@ -49,6 +50,18 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
 
 Call = Callable[[Tensor], object]
 """Runs a model on token ids, (batch, tokens)."""
+
+
+@dataclass(frozen=True)
+class RaceSettings:
+    """How every cell is timed."""
+
+    device: str
+    threads: int
+    budget: float
+    """Seconds for each cell."""
+
+    clock: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ def main(
     batches: Annotated[str, typer.Option(help="Rows of a call.")] = "1,8,32",
     tokens: Annotated[str, typer.Option(help="Tokens of a row.")] = "16,64,128",
     threads: Annotated[int, typer.Option(help="Threads of an operation.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, or cuda without ONNX.")] = "cpu",
     heads: Annotated[str, typer.Option(help="Layout: auto, padded or spread.")] = "auto",
     budget: Annotated[float, typer.Option(help="Seconds for each cell.")] = 10.0,
     gates: Annotated[str, typer.Option(help="learned, random, with commas.")] = "learned,random",
@@ -81,9 +95,11 @@ def main(
     """Time every cell and print a table."""
     if quick:
         levels, batches, tokens, budget, gates = "0.4", "1", "16,64", 2.0, "learned"
-    if clock not in CLOCKS or (clock == "cpu" and threads != 1):
-        raise UserError(f"clock must be wall, or cpu with one thread, got {clock!r}.")
-    options = FoldOptions(heads=heads)  # type: ignore[arg-type]
+    if clock not in CLOCKS or (clock == "cpu" and (threads, device) != (1, "cpu")):
+        raise UserError(f"clock must be wall, or cpu with one thread of the CPU, got {clock!r}.")
+    check_device(device)
+    options = device_options(FoldOptions(heads=heads), device)  # type: ignore[arg-type]
+    settings = RaceSettings(device, threads, budget, CLOCKS[clock])
     shapes = [(int(b), int(t)) for b in batches.split(",") for t in tokens.split(",")]
     found = {
         float(level): nearest(RunStore(store), task, float(level)) for level in levels.split(",")
@@ -94,9 +110,9 @@ def main(
             compiled = compile_run(run, local_folder(run.config.model.backbone), options)
             for kind in gates.split(","):
                 model = compiled.gated if kind == "learned" else with_random_gates(compiled)
-                place = Path(folder) if onnx else None
-                forms = forms_of(kind, compiled, model, options, place, threads)
-                cells += measure(forms, level, shapes, threads, budget, CLOCKS[clock])
+                place = Path(folder) if onnx and device == "cpu" else None
+                forms = forms_of(kind, compiled, model, options, place, settings)
+                cells += measure(forms, level, shapes, settings)
     _print(cells)
     print(json.dumps(summary(cells)))
 
@@ -120,21 +136,23 @@ def forms_of(
     model: TextClassifier,
     options: FoldOptions,
     folder: Path | None,
-    threads: int,
+    settings: RaceSettings,
 ) -> Forms:
     """All forms of one level."""
-    folded, dense = fold_model(model, options), compiled.dense
-    calls: dict[str, Call] = {
-        "dense": dense,
-        "folded": folded,
+    networks = {
+        "dense": compiled.dense,
+        "folded": fold_model(model, options),
         "naive": naive_form(compiled.plain, model),
     }
+    calls: dict[str, Call] = {
+        name: placed(network, settings.device, "fp32") for name, network in networks.items()
+    }
     if folder is not None:
-        exported = {"dense": dense, "folded": fold_model(model, onnx_options(options))}
+        exported = {"dense": compiled.dense, "folded": fold_model(model, onnx_options(options))}
         for name, network in exported.items():
             path = folder / f"{name}.onnx"
             export_onnx(network, path)
-            calls[f"{name}_onnx"] = _onnx_call(path, threads)
+            calls[f"{name}_onnx"] = _onnx_call(path, settings.threads)
     shape, masks = (
         encoder_shape(model),
         [{role: matrix.masks() for role, matrix in block.items()} for block in gated_blocks(model)],
@@ -163,23 +181,21 @@ def measure(
     forms: Forms,
     level: float,
     shapes: list[tuple[int, int]],
-    threads: int,
-    budget: float,
-    clock: Callable[[], float],
+    settings: RaceSettings,
 ) -> list[dict[str, Any]]:
     """Race the forms of one level in every cell."""
     cells = []
     for batch, tokens in shapes:
-        ids = torch.randint(
-            1000, 20000, (batch, tokens), generator=torch.Generator().manual_seed(0)
-        )
-        plain = {name: _bound(call, ids) for name, call in forms.calls.items()}
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(1000, 20000, (batch, tokens), generator=generator)
+        plain = {n: _bound(call, ids.to(settings.device)) for n, call in forms.calls.items()}
         timed = race(
             plain,
             baseline="dense",
-            threads=threads,
-            clock=clock,
-            limits=RaceLimits(budget_seconds=budget),
+            device=settings.device,
+            threads=settings.threads,
+            clock=settings.clock,
+            limits=RaceLimits(budget_seconds=settings.budget),
         )
         cell: dict[str, Any] = {"level": level, "gates": forms.name, "removed": forms.removed}
         cell |= {"batch": batch, "tokens": tokens, "macs": forms.ratio(tokens)}

@@ -30,6 +30,7 @@ from finegates_engine.data.load import TaskData
 from finegates_engine.errors import UserError
 from finegates_engine.files import Damaged
 from finegates_engine.fold.block import DEFAULT, FoldOptions
+from finegates_engine.fold.targets import onnx_options
 from finegates_engine.folded import load_model
 from finegates_engine.folded.classifier import WEIGHTS_FILE
 from finegates_engine.gates.model import TextClassifier
@@ -47,7 +48,6 @@ from finegates_engine.prune.onnx_export import (
     ONNX_FILE,
     check_onnx,
     export_onnx,
-    onnx_options,
     predict_onnx,
 )
 from finegates_engine.runs.stored_run import StoredRun

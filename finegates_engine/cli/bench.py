@@ -102,7 +102,7 @@ def _measure(
         tokens=choices.tokens,
     )
     with _bar(len(settings), "Building the models") as bar, TemporaryDirectory() as scratch:
-        models = contenders(run, folder, Path(scratch))
+        models = contenders(run, folder, Path(scratch), device=choices.device)
         timer = CellTimer(models, token_stream(run, folder), commit=commit)
 
         def done(outcome: "Outcome") -> None:

@@ -1,17 +1,26 @@
 """A stored run folded as its certificate says: the models that are timed, never others."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from finegates_engine.errors import UserError
 from finegates_engine.explain.part_counts import mac_ratio
 from finegates_engine.fold.block import FoldOptions
+from finegates_engine.fold.targets import device_options, onnx_options
+from finegates_engine.folded import FoldedClassifier
+from finegates_engine.parity import RELATIVE_BOUND
 from finegates_engine.prune.compiled import CompiledRun, compile_run, fold_model
-from finegates_engine.prune.onnx_export import export_onnx, onnx_options
+from finegates_engine.prune.onnx_export import export_onnx
 from finegates_engine.runs.stored_run import StoredRun
 from finegates_engine.text.format import run_words
 from finegates_engine.timing.cells import Contenders
 from finegates_engine.timing.stored import DENSE, passing_certificate
+
+_ROWS, _TOKENS = 4, 16
+"""Of the tokens on which another layout is held against the certified one."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,20 @@ class CertifiedRun:
 
     compiled: CompiledRun
     options: FoldOptions
+
+    def laid_out_for(self, device: str) -> "CertifiedRun":
+        """The same model as is fast on a device, where the options leave that open.
+
+        Raises UserError where that gives other outputs than the certified form.
+        """
+        options = device_options(self.options, device)
+        if options == self.options:
+            return self
+        folded = fold_model(self.compiled.gated, options)
+        if folded.spec == self.compiled.folded.spec:
+            return self
+        _check_same(folded, self.compiled.folded)
+        return CertifiedRun(dataclasses.replace(self.compiled, folded=folded), options)
 
 
 def as_certified(run: StoredRun, folder: Path) -> CertifiedRun:
@@ -45,13 +68,13 @@ def as_certified(run: StoredRun, folder: Path) -> CertifiedRun:
     return CertifiedRun(compiled, options)
 
 
-def contenders(run: StoredRun, folder: Path, scratch: Path) -> Contenders:
+def contenders(run: StoredRun, folder: Path, scratch: Path, *, device: str = "cpu") -> Contenders:
     """The models of a run that are timed, rebuilt from the store.
 
-    folder: the backbone's local files. scratch: where ONNX files are written when they are asked
-    for. Raises UserError as `as_certified` does.
+    folder: the backbone's local files. device: where the pruned one is to be fast. scratch: where
+    ONNX files are written when they are asked for. Raises UserError as `as_certified` does.
     """
-    certified = as_certified(run, folder)
+    certified = as_certified(run, folder).laid_out_for(device)
     compiled = certified.compiled
 
     def onnx_file(variant: str) -> Path:
@@ -68,3 +91,16 @@ def contenders(run: StoredRun, folder: Path, scratch: Path) -> Contenders:
         mac_ratio=lambda tokens: mac_ratio(compiled, tokens),
         onnx_file=onnx_file,
     )
+
+
+@torch.inference_mode()
+def _check_same(folded: FoldedClassifier, certified: FoldedClassifier) -> None:
+    ids = torch.arange(_ROWS * _TOKENS).view(_ROWS, _TOKENS) % certified.spec.vocabulary
+    expected = certified(ids)
+    difference = float((folded(ids) - expected).abs().max())
+    bound = RELATIVE_BOUND["torch"] * max(1.0, float(expected.abs().max()))
+    if not difference <= bound:
+        raise UserError(
+            f"Laid out for this device, the model's logits differ from the certified form's by "
+            f"{difference:.2g}, at most {bound:.2g} is allowed. Please report this."
+        )

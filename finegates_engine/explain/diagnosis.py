@@ -67,6 +67,7 @@ def explain_run(
     def inputs(batch: int, tokens: int) -> tuple[Tensor, Tensor]:
         return inputs_for(stream.rows(batch, tokens), setting.device)
 
+    certified = certified.laid_out_for(setting.device)
     compiled = certified.compiled
     limits = RaceLimits(min_rounds=LEAST_ROUNDS, budget_seconds=budget_seconds * _PARTS_SHARE)
     measured = _time_parts(compiled, setting, inputs, limits, on_progress)

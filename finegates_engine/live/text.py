@@ -96,7 +96,7 @@ def race_text(
     anything.
     """
     check_device(shape.device)
-    compiled, load = certified.compiled, load_average()
+    compiled, load = certified.laid_out_for(shape.device).compiled, load_average()
     most = compiled.run.config.task.max_tokens
     inputs = read_text(rows, tokenizer, most=most, tokens=shape.tokens)
     inputs = inputs.repeated(shape.batch or inputs.rows)

@@ -5,7 +5,6 @@ import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from finegates_engine.data.batches import TokenizedSplit, collate
 from finegates_engine.errors import UserError
-from finegates_engine.fold.block import FoldOptions
 from finegates_engine.folded import FoldedClassifier
 from finegates_engine.timing.backends import onnx_session
 from finegates_engine.train.evaluation import EVAL_BATCH
@@ -37,16 +35,6 @@ def check_onnx() -> None:
             f"ONNX needs {', '.join(missing)}, not installed here. "
             'Install what is missing: pip install "finegates-explorer[onnx]"'
         )
-
-
-def onnx_options(options: FoldOptions) -> FoldOptions:
-    """How a model is laid out for ONNX Runtime, where the choice is automatic.
-
-    Its Gather costs more than the zeros that spread heads save: MiniLM at 40% removed, one thread,
-    was 1.55 and 1.53 times as fast as dense with padded heads (1 x 64 and 8 x 64 tokens), 1.41 and
-    1.36 times with spread ones.
-    """
-    return replace(options, heads="padded") if options.heads == "auto" else options
 
 
 def export_onnx(model: FoldedClassifier, path: Path) -> None:

@@ -1,9 +1,11 @@
 """An explanation of a real, tiny run: counts are the model's, parts the whole, changes timed."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from timing_examples import make_certificate
 from tiny_runs import places, tiny_run
 
@@ -16,7 +18,7 @@ from finegates_engine.explain.part_counts import layer_forms, mac_ratio, part_wo
 from finegates_engine.fold.block import DEFAULT, FoldOptions
 from finegates_engine.gates.sparsity import encoder_shape
 from finegates_engine.parity import to_bytes
-from finegates_engine.prune.compiled import CompiledRun, compile_run, stored_weights
+from finegates_engine.prune.compiled import CompiledRun, compile_run, fold_model, stored_weights
 from finegates_engine.timing.inputs import TokenStream
 from finegates_engine.timing.stored import Setting
 
@@ -105,6 +107,27 @@ def test_a_run_is_folded_as_its_certificate_says(tmp_path: Path, compiled: Compi
     certified = as_certified(store.load(run.run_id), places()[0])
     assert certified.options == FoldOptions(round_to=1, heads="padded")
     assert not any(block.qkv.take_out for block in certified.compiled.folded.spec.blocks)
+
+
+def test_on_a_gpu_heads_are_padded_and_the_cpu_keeps_its_form(compiled: CompiledRun) -> None:
+    spread = FoldOptions(round_to=1)
+    folded = fold_model(compiled.gated, FoldOptions(round_to=1, heads="spread"))
+    certified = CertifiedRun(dataclasses.replace(compiled, folded=folded), spread)
+    assert certified.laid_out_for("cpu") is certified
+    on_gpu = certified.laid_out_for("cuda")
+    assert on_gpu.options == FoldOptions(round_to=1, heads="padded", residual="zeros")
+    assert not any(block.qkv.take_out for block in on_gpu.compiled.folded.spec.blocks)
+    ids = torch.arange(12).view(2, 6)
+    torch.testing.assert_close(on_gpu.compiled.folded(ids), folded(ids))
+
+
+def test_a_layout_with_other_outputs_is_refused(compiled: CompiledRun) -> None:
+    folded = fold_model(compiled.gated, FoldOptions(round_to=1, heads="spread"))
+    with torch.no_grad():
+        folded.classifier.bias.add_(1)
+    certified = CertifiedRun(dataclasses.replace(compiled, folded=folded), FoldOptions(round_to=1))
+    with pytest.raises(UserError, match="differ from the certified form's"):
+        certified.laid_out_for("cuda")
 
 
 @pytest.mark.parametrize("bad", [{"heads": "wide"}, {"round_to": 7}, {"colour": "red"}])

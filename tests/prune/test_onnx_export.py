@@ -16,7 +16,7 @@ from finegates_engine.errors import UserError
 from finegates_engine.fold.block import FoldOptions
 from finegates_engine.folded import FoldedClassifier
 from finegates_engine.prune.compiled import fold_model
-from finegates_engine.prune.onnx_export import check_onnx, export_onnx, onnx_options, predict_onnx
+from finegates_engine.prune.onnx_export import check_onnx, export_onnx, predict_onnx
 from finegates_engine.timing.backends import onnx_session
 from finegates_engine.train.evaluation import predict
 
@@ -83,11 +83,6 @@ def test_gathered_and_spread_dimensions_export_for_any_shape(tmp_path: Path) -> 
     expected = predict(model, rows, 0)
     np.testing.assert_allclose(predict_onnx(path, rows, 0), expected, atol=1e-5)
     assert not np.allclose(expected[0], expected[2])
-
-
-def test_heads_are_padded_for_onnx_where_nobody_chose() -> None:
-    assert onnx_options(FoldOptions(round_to=8)) == FoldOptions(round_to=8, heads="padded")
-    assert onnx_options(FoldOptions(heads="spread")).heads == "spread"
 
 
 def test_missing_packages_are_named_with_the_extra(
