@@ -12,15 +12,24 @@ differences of task -> method -> target, and the largest miss of a target.
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from compare import base_values
+from control_report import (
+    COMPARED,
+    HEAD,
+    Cells,
+    gap,
+    headline,
+    interval,
+    largest_miss,
+    section,
+)
 
-from finegates_engine.analysis.intervals import Interval, bootstrap_interval, paired_difference
+from finegates_engine.analysis.intervals import Interval
 from finegates_engine.backbone import local_folder, weights_hash
 from finegates_engine.config import RunConfig, from_json
 from finegates_engine.data.load import load_task
@@ -28,20 +37,11 @@ from finegates_engine.errors import UserError, unknown
 from finegates_engine.files import write_atomic
 from finegates_engine.identity import run_id
 from finegates_engine.method_table import METHODS
-from finegates_engine.metrics import METRICS
 from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
 from finegates_engine.sweep.plan import plan_sweep
 
-COMPARED = ("random", "magnitude", "activation", "taylor", "movement", "l0", "group-lasso", "svd")
-"""Methods whose difference to FineGates is reported, each trained for the same steps."""
-
 QUICK = ("finegates", "random", "magnitude-posthoc", "probe")
-TOLERANCE = 0.005
-GIB = 2**30
-
-Cells = dict[str, dict[float, list[StoredRun]]]
-"""Method -> target -> runs, one a seed."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ class Comparison:
         if METHODS[method].removes == "nothing":
             return (0.0,)
         return (0.0, *self.targets) if method == "finegates" else self.targets
+
+    @property
+    def setting(self) -> str:
+        """What is trained, a sentence."""
+        rows, epochs = self.base.task.max_train_samples, self.base.train.epochs
+        seeds = ", ".join(map(str, self.seeds))
+        return f"First {rows:,} rows, epochs: {epochs:g}, seeds: {seeds}."
 
     def train(self, method: str) -> bool:
         """Train what the store lacks of a method; whether all of it is there."""
@@ -80,7 +87,8 @@ class Comparison:
 
     def stored(self) -> Cells:
         """All runs of the comparison that the store has."""
-        opened, cells = RunStore(self.store), Cells()
+        opened = RunStore(self.store)
+        cells: dict[str, dict[float, list[StoredRun]]] = {}
         data_hash = load_task(self.base.task).data_hash
         weights = weights_hash(local_folder(self.base.model.backbone))
         for method in METHODS:
@@ -130,159 +138,36 @@ def main(
                 print(f"Not every run was trained: {', '.join(missed)}.", file=sys.stderr)
     stored = {task: comparison.stored() for task, comparison in comparisons.items()}
     text = [HEAD.format(command=" ".join(["python benchmarks/controls.py", *sys.argv[1:]]))]
-    text += [_section(task, comparisons[task], cells) for task, cells in stored.items() if cells]
+    text += [
+        section(task, comparisons[task].setting, comparisons[task].targets, cells)
+        for task, cells in stored.items()
+        if cells
+    ]
     report.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(report, "\n".join(text).encode())
     print(json.dumps(_summary(stored)))
-
-
-HEAD = """# Controls and rivals
-
-    {command}
-
-MiniLM-L6, mean pooling. Means over seeds with 95% intervals: rows resampled, 2,000 draws, and seeds
-by Student's t. "Removed" is the share of the encoder's Linear weights that leaves. What each method
-does and what is held equal: [methods.md](../methods.md). "-": not trained yet.
-"""
-
-
-def _section(task: str, comparison: Comparison, cells: Cells) -> str:
-    metric = next(run for levels in cells.values() for runs in levels.values() for run in runs)
-    name = metric.record.headline
-    parts = [
-        f"## {task}, {METRICS[name].label}",
-        f"First {comparison.base.task.max_train_samples:,} rows, epochs: "
-        f"{comparison.base.train.epochs:g}, seeds: {', '.join(map(str, comparison.seeds))}.",
-        _curves(name, comparison, cells),
-        f"FineGates less each method; **bold** where the interval excludes 0.\n\n"
-        f"{_differences(name, comparison, cells)}",
-        "\n".join(_findings(name, comparison, cells)),
-        _points(name, cells),
-        f"Largest miss of a target: {_largest_miss(cells):.4f} of the encoder's weights.",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _curves(metric: str, comparison: Comparison, cells: Cells) -> str:
-    rows = []
-    for method in (name for name, spec in METHODS.items() if spec.removes != "nothing"):
-        levels = cells.get(method, {})
-        shown = [_shown(_interval(metric, levels.get(t, []))) for t in comparison.targets]
-        rows.append([METHODS[method].label, *shown])
-    return _table(["method", *(f"{target:.0%} removed" for target in comparison.targets)], rows)
-
-
-def _differences(metric: str, comparison: Comparison, cells: Cells) -> str:
-    rows = []
-    for method in COMPARED:
-        gaps = [_gap(metric, cells, method, target) for target in comparison.targets]
-        marks = ["**" if gap is not None and gap.excludes_zero else "" for gap in gaps]
-        shown = [f"{m}{_shown(gap, '+')}{m}" for m, gap in zip(marks, gaps, strict=True)]
-        rows.append([METHODS[method].label, *shown])
-    return _table(["against", *(f"{target:.0%} removed" for target in comparison.targets)], rows)
-
-
-def _findings(metric: str, comparison: Comparison, cells: Cells) -> list[str]:
-    """A sentence for each compared method: at which levels FineGates is better, worse, neither."""
-    better_low = METRICS[metric].better == "lower"
-    lines = []
-    for method in COMPARED:
-        said: dict[str, list[str]] = {"better": [], "worse": [], "not measurably different": []}
-        for target in comparison.targets:
-            gap = _gap(metric, cells, method, target)
-            if gap is not None:
-                ahead = (gap.mean > 0) != better_low
-                word = "better" if ahead else "worse"
-                key = word if gap.excludes_zero else "not measurably different"
-                said[key].append(f"{target:.0%}")
-        clauses = [f"{word} at {', '.join(levels)}" for word, levels in said.items() if levels]
-        if clauses:
-            lines.append(f"- FineGates against {METHODS[method].label}: {'; '.join(clauses)}.")
-    return lines
-
-
-def _points(metric: str, cells: Cells) -> str:
-    rows = []
-    for name, spec in METHODS.items():
-        runs = cells.get(name, {}).get(0.0, [])
-        if not runs:
-            continue
-        memory = max(run.record.costs.peak_memory_bytes or 0 for run in runs) / GIB
-        rows.append(
-            [
-                spec.label,
-                _shown(_interval(metric, runs)),
-                f"{sum(runs[0].record.costs.trained_parameters.values()):,}",
-                f"{_mean(lambda run: run.record.costs.seconds_total, runs):.0f}",
-                f"{memory:.2f}",
-            ]
-        )
-    titles = ["nothing removed", "score", "trained values", "seconds a run", "peak memory, GiB"]
-    return _table(titles, rows) if rows else ""
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _shown(interval: Interval | None, sign: str = "") -> str:
-    if interval is None:
-        return "-"
-    low, mean, high = (f"{v:{sign}.3f}" for v in (interval.low, interval.mean, interval.high))
-    return f"{mean} ({low} to {high})" + ("" if interval.seeds > 1 else ", one seed")
-
-
-def _interval(metric: str, runs: Sequence[StoredRun]) -> Interval | None:
-    return bootstrap_interval(metric, [run.predictions for run in runs]) if runs else None
-
-
-def _gap(metric: str, cells: Cells, method: str, target: float) -> Interval | None:
-    ours = cells.get("finegates", {}).get(target, [])
-    theirs = cells.get(method, {}).get(target, [])
-    if not ours or not theirs:
-        return None
-    return paired_difference(
-        metric, [run.predictions for run in ours], [run.predictions for run in theirs]
-    )
-
-
-def _mean(value: Callable[[StoredRun], float], runs: Sequence[StoredRun]) -> float:
-    return sum(map(value, runs)) / len(runs)
-
-
-def _largest_miss(cells: Cells) -> float:
-    misses = [
-        abs(run.record.ladder.folded_encoder_fraction - target)
-        for levels in cells.values()
-        for target, runs in levels.items()
-        for run in runs
-    ]
-    return max(misses, default=0.0)
 
 
 def _summary(stored: dict[str, Cells]) -> dict[str, object]:
     scores: dict[str, object] = {}
     differences: dict[str, object] = {}
     for task, cells in stored.items():
-        metric = next(
-            (r.record.headline for lv in cells.values() for rs in lv.values() for r in rs), ""
-        )
+        metric = headline(cells) if cells else ""
         scores[task] = {
-            method: {f"{t:g}": _plain(_interval(metric, runs)) for t, runs in levels.items()}
+            method: {f"{t:g}": _plain(interval(metric, runs)) for t, runs in levels.items()}
             for method, levels in cells.items()
         }
         differences[task] = {
-            method: {f"{t:g}": _plain(_gap(metric, cells, method, t)) for t in levels}
+            method: {f"{t:g}": _plain(gap(metric, cells, method, t)) for t in levels}
             for method, levels in cells.items()
             if method in COMPARED
         }
-    miss = max((_largest_miss(cells) for cells in stored.values()), default=0.0)
+    miss = max((largest_miss(cells) for cells in stored.values()), default=0.0)
     return {"scores": scores, "differences": differences, "largest_miss": round(miss, 5)}
 
 
-def _plain(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.mean, interval.low, interval.high]
+def _plain(found: Interval | None) -> list[float] | None:
+    return None if found is None else [found.mean, found.low, found.high]
 
 
 if __name__ == "__main__":
