@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 from compare import base_values
-from control_report import (
+from reports.controls import (
     COMPARED,
     HEAD,
     Cells,

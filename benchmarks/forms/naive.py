@@ -14,6 +14,11 @@ from finegates_engine.prune.compiled import gated_blocks
 class _Naive(nn.Module):
     """One matrix alone."""
 
+    rows: Tensor | None
+    columns: Tensor | None
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, matrix: GatedMatrix) -> None:
         super().__init__()
         rows, columns = (
@@ -21,11 +26,17 @@ class _Naive(nn.Module):
         )
         weight, bias = matrix.folded().float(), matrix.folded_bias().float()
         self.size = len(weight)
-        self.rows = None if rows is None else rows.nonzero().squeeze(1)
-        self.columns = None if columns is None else columns.nonzero().squeeze(1)
-        weight = weight if self.columns is None else weight[:, self.columns]
-        self.weight = (weight if self.rows is None else weight[self.rows]).contiguous()
-        self.bias = bias if self.rows is None else bias[self.rows]
+        rows = None if rows is None else rows.nonzero().squeeze(1)
+        columns = None if columns is None else columns.nonzero().squeeze(1)
+        weight = weight if columns is None else weight[:, columns]
+        tensors = {
+            "rows": rows,
+            "columns": columns,
+            "weight": (weight if rows is None else weight[rows]).contiguous(),
+            "bias": bias if rows is None else bias[rows],
+        }
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)"""
