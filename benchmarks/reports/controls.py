@@ -1,4 +1,4 @@
-"""The report of `benchmarks/controls.py`: curves, differences, how alike the chosen gates are, points."""
+"""The report of `benchmarks/controls.py`: curves, differences, likeness of gates, points."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
