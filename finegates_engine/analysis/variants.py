@@ -46,7 +46,7 @@ _FORMS = {
     "train.epochs": "{:g} epochs",
     "train.path_epochs": "{:g} epochs a level",
     "train.path_rate": "rates x{:g}",
-    "task.max_train_samples": "{:g} rows",
+    "task.max_train_samples": "{:,.0f} rows",
 }
 _MOST_TELLING = ("method_options", *_WORDS, "model.low_rank", "gates.distill", "train.epochs")
 """Settings in the order in which a name mentions them; others follow."""
@@ -170,9 +170,14 @@ def _names(rows: pd.DataFrame) -> dict[Hashable, str]:
 
 
 def _difference(row: Mapping[Any, Any], shown: Iterable[str], default: Mapping[str, Any]) -> str:
-    words = [_word(name, row[name]) for name in shown if row[name] != default[name]]
+    words = [_word(n, row[n]) for n in shown if not _is_default(row[n], default[n])]
     more = f", {len(words) - _NAMED} more" if len(words) > _NAMED else ""
     return ", ".join(words[:_NAMED]) + more
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """A column of numbers holds NaN where a config holds None."""
+    return bool(value == default or (default is None and pd.isna(value)))
 
 
 def _word(name: str, value: Any) -> str:

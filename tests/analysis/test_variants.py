@@ -45,6 +45,12 @@ def test_other_settings_are_another_variant_with_a_name(rows_of):
     assert sorted(names) == ["", "all axes", "all axes, not tied"]
 
 
+def test_all_rows_are_no_variant_beside_the_first_ones(rows_of):
+    some = RunConfig(task=TaskConfig(name="agreement", max_train_samples=4000))
+    rows = rows_of(make_config(), some)
+    assert sorted(rows.groupby("curve")["variant"].first()) == ["", "4,000 rows"]
+
+
 def test_more_than_three_differences_are_counted(rows_of):
     many = {"axes": "all", "tie": False, "allocation": "vector", "relaxation": "clip"}
     rows = rows_of(make_config(), make_config(**many, start="equal", noise_std=0.25))
