@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
+from finegates_engine.analysis.answers import answers_of
 from finegates_engine.analysis.gate_vectors import comparable
-from finegates_engine.analysis.intervals import Interval, bootstrap_interval, paired_difference
+from finegates_engine.analysis.intervals import (
+    Interval,
+    bootstrap_interval,
+    mover_interval,
+    paired_difference,
+    resampled_scores,
+)
 from finegates_engine.method_table import METHODS
 from finegates_engine.metrics import METRICS
 from finegates_engine.runs.stored_run import StoredRun
@@ -73,6 +80,22 @@ def gap(metric: str, cells: Cells, method: str, target: float) -> Interval | Non
     )
 
 
+def mean_gap(metric: str, cells: Cells, method: str, targets: Sequence[float]) -> Interval | None:
+    """FineGates less a method, the mean over targets. None: a run is missing.
+
+    Rows are resampled alike at all targets; a seed's score is its mean over them.
+    """
+    sides = [[cells.get(name, {}).get(t, []) for t in targets] for name in ("finegates", method)]
+    if any(len(runs) != len(sides[0][0]) for side in sides for runs in side) or not sides[0][0]:
+        return None
+    groups = [[answers_of(run.predictions) for run in runs] for side in sides for runs in side]
+    scores, drawn = resampled_scores(metric, groups)
+    count = len(targets)
+    ours, theirs = np.mean(scores[:count], axis=0), np.mean(scores[count:], axis=0)
+    rows = np.mean(drawn[:count], axis=(0, 1)) - np.mean(drawn[count:], axis=(0, 1))
+    return mover_interval(float(ours.mean() - theirs.mean()), rows, [ours, theirs])
+
+
 def largest_miss(cells: Cells) -> float:
     """The furthest that any run lies from its target, in shares of the encoder's weights."""
     misses = [
@@ -97,10 +120,11 @@ def _differences(metric: str, targets: Sequence[float], cells: Cells) -> str:
     rows = []
     for method in COMPARED:
         gaps = [gap(metric, cells, method, target) for target in targets]
+        gaps.append(mean_gap(metric, cells, method, targets))
         marks = ["**" if found is not None and found.excludes_zero else "" for found in gaps]
         shown = [f"{m}{_shown(found, '+')}{m}" for m, found in zip(marks, gaps, strict=True)]
         rows.append([METHODS[method].label, *shown])
-    return _table(["against", *_titles(targets)], rows)
+    return _table(["against", *_titles(targets), "mean of these"], rows)
 
 
 def _findings(metric: str, targets: Sequence[float], cells: Cells) -> list[str]:
@@ -109,12 +133,12 @@ def _findings(metric: str, targets: Sequence[float], cells: Cells) -> list[str]:
     lines = []
     for method in COMPARED:
         said: dict[str, list[str]] = {"better": [], "worse": [], "not measurably different": []}
-        for target in targets:
-            found = gap(metric, cells, method, target)
+        gaps = {f"{target:.0%}": gap(metric, cells, method, target) for target in targets}
+        gaps["the mean of these"] = mean_gap(metric, cells, method, targets)
+        for level, found in gaps.items():
             if found is not None:
                 word = "better" if (found.mean > 0) != better_low else "worse"
-                key = word if found.excludes_zero else "not measurably different"
-                said[key].append(f"{target:.0%}")
+                said[word if found.excludes_zero else "not measurably different"].append(level)
         clauses = [f"{word} at {', '.join(levels)}" for word, levels in said.items() if levels]
         if clauses:
             lines.append(f"- FineGates against {METHODS[method].label}: {'; '.join(clauses)}.")
