@@ -137,7 +137,8 @@ def main(
             if missed:
                 print(f"Not every run was trained: {', '.join(missed)}.", file=sys.stderr)
     stored = {task: comparison.stored() for task, comparison in comparisons.items()}
-    text = [HEAD.format(command=" ".join(["python benchmarks/controls.py", *sys.argv[1:]]))]
+    given = [word for word in sys.argv[1:] if word != "--no-train"]
+    text = [HEAD.format(command=" ".join(["python benchmarks/controls.py", *given]))]
     text += [
         section(task, comparisons[task].setting, comparisons[task].targets, cells)
         for task, cells in stored.items()
