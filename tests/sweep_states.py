@@ -1,4 +1,4 @@
-"""States of a sweep with made-up cells."""
+"""States of a sweep with made-up cells, and those of any sweep's cells."""
 
 import os
 from typing import Any
@@ -24,3 +24,8 @@ def state(*cells: CellState, **values: Any) -> SweepState:
         "cells": cells or (cell("a"), cell("b")),
     }
     return SweepState(**{**plain, **values})
+
+
+def states(state: SweepState) -> list[str]:
+    """Those of its cells, in their order."""
+    return [cell.state for cell in state.cells]
