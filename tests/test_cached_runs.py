@@ -50,7 +50,8 @@ def test_results_are_what_the_command_makes_of_the_runs():
     """`finegates report` writes them."""
     folder = ROOT / "docs" / "results"
     made = report_files(STORE, name="cached_runs")
-    assert {path.name for path in folder.iterdir()} == set(made)
+    others = {"controls.md"}  # made by benchmarks/controls.py
+    assert {path.name for path in folder.iterdir()} - others == set(made)
     for name, text in made.items():
         assert (folder / name).read_text() == text, f"{name}: run `finegates report`"
 
@@ -80,7 +81,9 @@ def test_run_has_its_weights_and_a_passed_certificate_or_says_how_to_remake_it(n
         assert certificate["passed"] is True
         assert certificate["run_id"] == name
         assert certificate["torch"]["largest_difference"] <= certificate["torch"]["bound"]
-        assert certificate["torch"]["label_agreement"] >= 0.999
+        regression = "score" in run.predictions.columns
+        agreement = certificate["torch"]["label_agreement"]
+        assert agreement is None if regression else agreement >= 0.999
         assert certificate["stored_difference"] <= STORED_BOUND
 
 
