@@ -30,6 +30,9 @@ class MetricSpec:
     better: Literal["higher", "lower"] = "higher"
     """Direction of improvement."""
 
+    lowest: float
+    """The least value that it can have; the largest of all is 1."""
+
     point: float = 0.01
     """One point of this metric, the unit in which losses of score are told."""
 
@@ -38,11 +41,13 @@ class MetricSpec:
 
 
 METRICS: dict[str, MetricSpec] = {
-    "accuracy": MetricSpec(label="Accuracy", unit="share of rows, 0 to 1", needs="classes"),
-    "f1": MetricSpec(label="F1", unit="0 to 1", needs="classes"),
-    "mcc": MetricSpec(label="Matthews corr.", unit="-1 to 1", needs="classes"),
-    "pearson": MetricSpec(label="Pearson corr.", unit="-1 to 1", needs="values"),
-    "spearman": MetricSpec(label="Spearman corr.", unit="-1 to 1", needs="values"),
+    "accuracy": MetricSpec(
+        label="Accuracy", unit="share of rows, 0 to 1", lowest=0, needs="classes"
+    ),
+    "f1": MetricSpec(label="F1", unit="0 to 1", lowest=0, needs="classes"),
+    "mcc": MetricSpec(label="Matthews corr.", unit="-1 to 1", lowest=-1, needs="classes"),
+    "pearson": MetricSpec(label="Pearson corr.", unit="-1 to 1", lowest=-1, needs="values"),
+    "spearman": MetricSpec(label="Spearman corr.", unit="-1 to 1", lowest=-1, needs="values"),
 }
 
 

@@ -69,7 +69,7 @@ def intervals(
         key = _key(store, versions, metric, split, runs)
         interval = memo.get(key)
         if interval is None:
-            interval = own if isinstance(own, str) else level_interval(own)
+            interval = own if isinstance(own, str) else level_interval(metric, own)
             memo.put(key, interval)
         found[runs] = interval
     return found, len(set(wanted)) - len(found)

@@ -5,6 +5,7 @@ and both methods) and which seed trained (Student's t). They are put together by
 (Zou and Donner 2008, Statistics in Medicine 27, 1693): distances to the mean add as squares.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -57,7 +58,7 @@ def bootstrap_interval(
     """
     answers = [answers_of(frame) for frame in frames]
     scores, drawn = resampled_scores(metric, [answers], draws=draws, seed=seed)
-    return mover_interval(scores[0].mean(), drawn[0].mean(axis=0), [scores[0]])
+    return score_interval(metric, drawn[0].mean(axis=0), scores[0])
 
 
 def paired_difference(
@@ -117,6 +118,13 @@ def _check_masks(a: Masks, b: Masks) -> None:
             f"Only runs with the same gates can be compared; these differ in {differing[0]!r}"
             f"{' and others' if len(differing) > 1 else ''}."
         )
+
+
+def score_interval(metric: str, drawn: Floats, scores: Floats) -> Interval:
+    """`mover_interval` of scores by seed, cut to the values that the metric can have."""
+    found = mover_interval(float(scores.mean()), drawn, [scores])
+    low, high = max(found.low, METRICS[metric].lowest), min(found.high, 1.0)
+    return dataclasses.replace(found, low=low, high=high)
 
 
 def mover_interval(mean: float, drawn: Floats, groups: Sequence[Floats]) -> Interval:

@@ -19,6 +19,7 @@ from finegates_engine.analysis.intervals import (
     Interval,
     mover_interval,
     resampled_scores,
+    score_interval,
     seed_error,
 )
 from finegates_engine.analysis.resampling import Floats
@@ -125,9 +126,9 @@ def _same_rows(
     }
 
 
-def level_interval(level: LevelScores) -> Interval:
+def level_interval(metric: str, level: LevelScores) -> Interval:
     """The level's mean score with its 95% interval: `bootstrap_interval` of its runs."""
-    return mover_interval(float(level.scores.mean()), level.drawn, [level.scores])
+    return score_interval(metric, level.drawn, level.scores)
 
 
 def difference_interval(a: LevelScores, b: LevelScores) -> Interval:

@@ -130,7 +130,7 @@ def _task(store: RunStore, levels: Any) -> TaskResults:
     parts = [own for _, own in levels.groupby("curve", sort=True)]
     on_curves = {runs for own in parts if len(own) > 1 for runs in own["run_ids"]}
     curves = [
-        _curve(own, scored)
+        _curve(metric, own, scored)
         for own in parts
         if len(own) > 1 or own["run_ids"].iloc[0] not in on_curves  # where a path begins
     ]
@@ -145,14 +145,14 @@ def _task(store: RunStore, levels: Any) -> TaskResults:
     )
 
 
-def _curve(rows: Any, scored: dict[Any, LevelScores | str]) -> Curve:
+def _curve(metric: str, rows: Any, scored: dict[Any, LevelScores | str]) -> Curve:
     levels = []
     for row in rows.to_dict("records"):
         scores = scored[row["run_ids"]]
         if isinstance(scores, str):
             raise UserError(f"Runs {', '.join(row['run_ids'])} have no score together: {scores}.")
         removed = float(row["folded_encoder_fraction"])
-        interval = level_interval(scores)
+        interval = level_interval(metric, scores)
         levels.append(Level(removed, interval, float(row["trained_parameters"]), scores))
     first = rows.iloc[0]
     method, strategy, variant = (str(first[name]) for name in ("method", "strategy", "variant"))

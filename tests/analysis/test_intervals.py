@@ -212,3 +212,9 @@ def test_runs_with_other_gates_are_not_compared():
     for function in (gate_jaccard, chance_jaccard, nested):
         with pytest.raises(UserError, match="same gates can be compared; these differ in 'gate1'"):
             function(masks([1, 0], [1]), masks([1, 0]))
+
+
+def test_no_interval_of_a_score_leaves_what_the_metric_can_be() -> None:
+    frames = [make_frame(np.arange(40) >= wrong) for wrong in (0, 0, 12)]
+    found = bootstrap_interval("accuracy", frames)
+    assert 0 < found.low < found.mean < found.high == 1.0

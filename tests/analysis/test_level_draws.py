@@ -229,7 +229,7 @@ def test_intervals_of_levels_are_those_of_their_runs():
     a = [frame(generator.random(300) < share) for share in (0.8, 0.84, 0.86)]
     b = [frame(generator.random(300) < 0.9)]
     levels = scored(a=a, b=b)
-    assert ld.level_interval(levels["a"]) == bootstrap_interval("accuracy", a)
+    assert ld.level_interval("accuracy", levels["a"]) == bootstrap_interval("accuracy", a)
     assert ld.difference_interval(levels["a"], levels["b"]) == paired_difference("accuracy", a, b)
     other = scored(c=[frame(np.ones(300), first_row=1)])["c"]
     with pytest.raises(UserError, match="different rows"):
