@@ -73,7 +73,7 @@ def test_seeds_widen_the_interval_by_students_t():
     interval = bootstrap_interval("accuracy", frames)
     seeds = 12.7062 * np.std([0.9, 1.0], ddof=1) / np.sqrt(2)
     rows = 1.96 * np.sqrt(0.1 * 0.9 / 200) / 2  # the mean of a perfect seed and this one
-    assert interval.high - interval.mean == pytest.approx(np.hypot(seeds, rows), rel=0.01)
+    assert interval.mean - interval.low == pytest.approx(np.hypot(seeds, rows), rel=0.01)
 
 
 def test_equal_seeds_add_nothing_to_the_rows():
