@@ -21,7 +21,8 @@ def manifest_of(store: RunStore) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "about": "Each run of this folder, and the command that makes it where it is missing; DIR "
-        "is a folder with the tasks' rows. The base weights are not here.",
+        "is a folder with the tasks' rows. The base weights are not here. Gates come out the same "
+        "to the bit on hardware like trained_on with the same versions (run.json).",
         "runs": {name: _entry(store, name) for name in store.ids()},
     }
 
@@ -52,6 +53,7 @@ def _entry(store: RunStore, name: str) -> dict[str, Any]:
     return {
         "command": sweep_command(run.config),
         "weights": "left out" if run.is_light else ("kept" if run.has_adapter else "none"),
+        "trained_on": run.record.environment.accelerator or run.record.environment.cpu,
         "core_bytes": len(record) + sum(file.bytes for file in run.record.files.values()),
         "sha256": hashlib.sha256(record).hexdigest(),
     }
