@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tiny import REPOSITORY
-from tiny_models import FAMILIES, gate_config, gated_model
+from tiny_models import FAMILIES, dense_model, gate_config, gated_model
 from tiny_runs import places, tiny_run
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -198,6 +198,14 @@ def test_bf16_folded_is_hardly_further_off_than_bf16_gated(family):
     off = {name: (part - exact).abs() for name, part in (("folded", folded), ("gated", gated))}
     assert off["folded"].max() <= BF16_RATIO * off["gated"].max()
     assert off["folded"].mean() <= BF16_RATIO * off["gated"].mean()
+
+
+def test_encoder_of_a_single_block_is_folded():
+    model = dense_model()
+    encoder: Any = model.base_model.get_submodule("encoder")
+    encoder.layer = encoder.layer[:1]
+    largest, scale = difference(model, fold_model(model), padded_inputs("bert"))
+    assert largest <= 1e-5 * max(1.0, scale)
 
 
 def test_folding_changes_nothing_in_the_model():
