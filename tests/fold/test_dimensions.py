@@ -169,6 +169,12 @@ def test_gated_ffn_keeps_a_dimension_whose_gate_row_gives_a_factor():
     assert kept_dimensions(tiny(act_at_zero_is_zero=False), masks).ffn.sum() == 2
 
 
+def test_gated_ffn_loses_a_dimension_closed_in_its_up_rows():
+    masks: LayerMasks = {"ffn_up": (np.array([False, True, True]), None)}
+    sigmoid = tiny(ffn_matrices=3, act_at_zero_is_zero=False)
+    assert kept_dimensions(sigmoid, masks).ffn.tolist() == [False, True, True]
+
+
 def test_head_without_values_drops_its_query_and_key():
     masks: LayerMasks = {"value": (np.array([False, False, True, True]), None)}
     (widths,) = folded_widths(TINY, [masks])
@@ -243,6 +249,7 @@ def test_macs_are_the_weights_and_both_attention_products():
     left = TINY.encoder_weights - 2 * 4
     scores, averages = 10 * (2 + 2), 10 * (1 + 2)
     assert macs_per_token(shape, widths, tokens=10) == left + scores + averages + 2
+    assert macs_per_token(shape, widths, tokens=1) == left + 4 + 3 + 20
 
 
 @pytest.mark.parametrize(
@@ -252,12 +259,24 @@ def test_macs_are_the_weights_and_both_attention_products():
         ({"ffn_matrices": 4}, "ffn_matrices must be 2, or 3 (gated FFN), got 4."),
         ({"head_size": 3, "rotary": True}, "head_size must be even with rotary, got 3."),
         ({"ffn": 0}, "Sizes of an encoder must be positive"),
+        ({"layers": 0}, "Sizes of an encoder must be positive"),
+        ({"model_parameters": 0}, "Sizes of an encoder must be positive"),
+        ({"head_weights": -1}, "Sizes of an encoder must be positive"),
+        ({"layers": 1001}, "Sizes of an encoder are larger than any is"),
+        ({"hidden": 2**20 + 1}, "Sizes of an encoder are larger than any is"),
+        ({"ffn": 2**20 + 1}, "Sizes of an encoder are larger than any is"),
+        ({"model_parameters": 10**13 + 1}, "Sizes of an encoder are larger than any is"),
     ],
 )
 def test_impossible_shape_is_refused(changes, text):
     with pytest.raises(UserError) as error:
         tiny(**changes)
     assert text in str(error.value)
+
+
+def test_smallest_and_largest_shapes_are_allowed():
+    tiny(layers=1, hidden=1, heads=1, key_value_heads=1, head_size=1, ffn=1, model_parameters=1)
+    tiny(layers=1000, hidden=2**20, ffn=2**20, model_parameters=10**13)
 
 
 def test_mask_of_a_wrong_size_role_or_type_is_refused():

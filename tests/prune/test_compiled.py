@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from tiny import REPOSITORY
-from tiny_models import FAMILIES, gate_config, gated_model
+from tiny_models import FAMILIES, dense_model, gate_config, gated_model
+from tiny_runs import places, tiny_run
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,7 +19,7 @@ from finegates_engine.config import ModelConfig
 from finegates_engine.fold.block import CANONICAL, DEFAULT, FoldOptions
 from finegates_engine.fold.dimensions import LayerWidths, folded_widths, macs_per_token
 from finegates_engine.folded import FoldedClassifier
-from finegates_engine.gates.model import TextClassifier, iter_gated_layers
+from finegates_engine.gates.model import TextClassifier, build_model, iter_gated_layers
 from finegates_engine.gates.sparsity import encoder_shape
 from finegates_engine.prune.compiled import (
     compile_run,
@@ -177,6 +178,7 @@ def test_all_open_is_the_model_with_every_gate_at_one(family, pooling):
     model = random_model(family, pooling=pooling, rank=4, head_gates=True)
     dense, batch = fold_model(model, all_open=True), padded_inputs(family)
     assert stored_weights(dense) == encoder_shape(model).encoder_weights
+    assert dense.spec.types == (0 if family == "distilbert" else 2)
     assert difference(model, dense, batch)[0] > 1e-3
     assert model.gates is not None
     model.gate_values = torch.ones_like(model.gates.logit)
@@ -196,6 +198,14 @@ def test_bf16_folded_is_hardly_further_off_than_bf16_gated(family):
     off = {name: (part - exact).abs() for name, part in (("folded", folded), ("gated", gated))}
     assert off["folded"].max() <= BF16_RATIO * off["gated"].max()
     assert off["folded"].mean() <= BF16_RATIO * off["gated"].mean()
+
+
+def test_encoder_of_a_single_block_is_folded():
+    model = dense_model()
+    encoder: Any = model.base_model.get_submodule("encoder")
+    encoder.layer = encoder.layer[:1]
+    largest, scale = difference(model, fold_model(model), padded_inputs("bert"))
+    assert largest <= 1e-5 * max(1.0, scale)
 
 
 def test_folding_changes_nothing_in_the_model():
@@ -222,6 +232,27 @@ def test_hash_is_of_the_kept_dimensions_alone():
     closed[last] = True
     model.gates.close(closed)
     assert hash_of_kept(model) != one
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_compiled_run_is_its_model_in_every_form(tmp_path, pooling):
+    _, run = tiny_run(tmp_path, pooling=pooling)
+    layout = FoldOptions(round_to=8, heads="padded")
+    compiled = compile_run(run, places()[0], layout)
+    gated, plain = compiled.gated, compiled.plain
+    assert compiled.run is run
+    assert compiled.folded.spec == fold_model(gated, layout).spec
+    assert compiled.dense.spec == fold_model(gated, layout, all_open=True).spec
+    assert compiled.folded.spec != compiled.dense.spec
+    assert compiled.kept_hash == hash_of_kept(gated)
+    dense = encoder_shape(gated).encoder_weights
+    assert compiled.stored_weight_fraction == stored_weights(compiled.folded) / dense < 1
+    assert plain.gates is None
+    assert not any(part.training for part in (gated, compiled.folded, compiled.dense, plain))
+    assert (plain.outputs, plain.head is None) == (gated.outputs, gated.head is None)
+    start = build_model(places()[0], run.config.model, outputs=2, seed=run.config.seed)
+    same = zip(plain.state_dict().items(), start.state_dict().items(), strict=True)
+    assert all(n == m and torch.equal(one, other) for (n, one), (m, other) in same)
 
 
 # What a folded model costs, counted by torch itself.
