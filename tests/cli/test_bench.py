@@ -44,7 +44,7 @@ def quick(monkeypatch, tiny_backbone: Path) -> None:
     )
     stream = TokenStream(np.arange(10), "made up")
     quick_limits = RaceLimits(min_rounds=8, max_rounds=8, block_seconds=0.0)
-    monkeypatch.setattr("finegates_engine.explain.certified.contenders", lambda *_: models)
+    monkeypatch.setattr("finegates_engine.explain.certified.contenders", lambda *_, **__: models)
     monkeypatch.setattr(cli_bench, "token_stream", lambda run, folder: stream)
     monkeypatch.setattr(cli_bench, "local_folder", lambda name: tiny_backbone)
     monkeypatch.setattr("finegates_engine.timing.cells.RaceLimits", lambda: quick_limits)
@@ -70,7 +70,8 @@ def test_bad_input_is_refused_before_anything_is_measured(
     kind: str, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(
-        "finegates_engine.explain.certified.contenders", lambda *_: pytest.fail("models were built")
+        "finegates_engine.explain.certified.contenders",
+        lambda *_, **__: pytest.fail("models were built"),
     )
     _, run = certified_run(tmp_path)
     options, words = BAD[kind]
@@ -127,7 +128,8 @@ def test_json_holds_raw_values_and_no_save_keeps_nothing(tmp_path: Path) -> None
 @pytest.mark.usefixtures("quick")
 def test_a_damaged_timing_file_is_found_before_the_measurement(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(
-        "finegates_engine.explain.certified.contenders", lambda *_: pytest.fail("models were built")
+        "finegates_engine.explain.certified.contenders",
+        lambda *_, **__: pytest.fail("models were built"),
     )
     _, run = certified_run(tmp_path)
     (run.folder / "timings").mkdir()

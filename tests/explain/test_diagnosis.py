@@ -80,7 +80,8 @@ def test_an_explanation_is_whole(found) -> None:  # type: ignore[no-untyped-def]
     assert 0 < found.fixed_ms[1] < 2 * found.pruned_ms
     assert found.clock == "thread"
     names = {trial.name for trial in found.trials} | set(found.not_tried)
-    assert {"larger batch", "shorter rows", "heads spread", "onnx", "threads"} <= names
+    assert {"larger batch", "shorter rows", "heads spread", "onnx"} <= names
+    assert names & {"threads", "other threads"}  # the second where there is one core
     assert gap_text(found)
     assert EXPLANATION.validate_json(EXPLANATION.dump_json(found)) == found
 
