@@ -93,6 +93,20 @@ class ModelConfig:
     """Arithmetic of the forward pass in training; trained values stay in fp32."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Phases:
+    """Shares of a training: all gates open, the target's rise, gates fixed at the end."""
+
+    open_start: float
+    ramp: float
+    finish: float
+
+    @property
+    def learning(self) -> float:
+        """Share in which gates are learned: neither open nor fixed."""
+        return 1 - self.open_start - self.finish
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class GateConfig:
     """Which dimensions carry gates, how many are to be closed, and how that is reached."""
@@ -136,10 +150,10 @@ class GateConfig:
     """Multiplier: fixed (the paper); raised while the target is missed; or none, all gates
     shifted by one number after each step so that the expected share is met."""
 
-    ramp: float = Field(default=0.2, ge=0, le=1)
+    ramp: float = Field(default=0.15, ge=0, le=1)
     """Share of the training in which the target rises (cubically) from 0 to its value."""
 
-    open_start: float = Field(default=0.2, ge=0, lt=1)
+    open_start: float = Field(default=0.65, ge=0, lt=1)
     """Share of the training before any gate is pressed to close."""
 
     start: Literal["equal", "fisher"] = "fisher"
@@ -149,8 +163,17 @@ class GateConfig:
     anneal: bool = False
     """Lower the noise linearly to a tenth of its start value while gates are learned."""
 
-    finish: float = Field(default=0.6, ge=0, lt=1)
+    finish: float = Field(default=0.2, ge=0, lt=1)
     """Last share of the training, with gates set to 0 or 1 at the exact target and fixed."""
+
+    path_ramp: float = Field(default=0.2, ge=0, le=1)
+    """The ramp of each level of a path after its first, which goes on from a trained model."""
+
+    path_open_start: float = Field(default=0.2, ge=0, lt=1)
+    """The open start of each level of a path after its first."""
+
+    path_finish: float = Field(default=0.6, ge=0, lt=1)
+    """The finish of each level of a path after its first."""
 
     kurtosis: bool = False
     """Weight each gate in the penalty by the kurtosis of its dimension's activations."""
@@ -163,24 +186,40 @@ class GateConfig:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        phases, stepwise = self.open_start + self.ramp + self.finish, self.learn == "fisher"
-        if phases > 1 + 1e-9:
-            raise ValueError(f"open_start + ramp + finish must be at most 1, got {phases:g}")
-        if stepwise or self.controller == "shift":
-            way = "learn 'fisher'" if stepwise else "controller 'shift'"
-            if not self.finish:
-                raise ValueError(f"{way} needs finish > 0, got 0")
-            if self.kurtosis:
-                raise ValueError(f"kurtosis weights the penalty, and {way} has none")
-        if stepwise and not self.open_start:
-            raise ValueError("learn 'fisher' needs open_start > 0, to score the gates, got 0")
-        ranked = self.start == "fisher" and not stepwise
-        if ranked and (self.relaxation != "hard" or not self.open_start):
-            raise ValueError(
-                "start 'fisher' needs relaxation 'hard' and open_start > 0, got "
-                f"{self.relaxation!r} and {self.open_start:g}"
-            )
+        if self.kurtosis and (self.learn == "fisher" or self.controller == "shift"):
+            raise ValueError(f"kurtosis weights the penalty, and {self._way()} has none")
+        self._check_phases("", self.phases(later_level=False))
+        self._check_phases("path_", self.phases(later_level=True))
         return self
+
+    def _check_phases(self, prefix: str, phases: Phases) -> None:
+        """prefix: of the fields' names."""
+        together = phases.open_start + phases.ramp + phases.finish
+        if together > 1 + 1e-9:
+            names = " + ".join(prefix + name for name in ("open_start", "ramp", "finish"))
+            raise ValueError(f"{names} must be at most 1, got {together:g}")
+        stepwise = self.learn == "fisher"
+        if (stepwise or self.controller == "shift") and not phases.finish:
+            raise ValueError(f"{self._way()} needs {prefix}finish > 0, got 0")
+        if stepwise and not phases.open_start:
+            raise ValueError(
+                f"learn 'fisher' needs {prefix}open_start > 0, to score the gates, got 0"
+            )
+        ranked = self.start == "fisher" and not stepwise
+        if ranked and (self.relaxation != "hard" or not phases.open_start):
+            raise ValueError(
+                f"start 'fisher' needs relaxation 'hard' and {prefix}open_start > 0, got "
+                f"{self.relaxation!r} and {phases.open_start:g}"
+            )
+
+    def _way(self) -> str:
+        return "learn 'fisher'" if self.learn == "fisher" else f"controller {self.controller!r}"
+
+    def phases(self, *, later_level: bool) -> Phases:
+        """The phases of a training. later_level: one of a path, after its first."""
+        if later_level:
+            return Phases(self.path_open_start, self.path_ramp, self.path_finish)
+        return Phases(self.open_start, self.ramp, self.finish)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -281,6 +320,11 @@ class RunConfig:
         if any(b <= a for a, b in itertools.pairwise(levels)):
             raise ValueError(f"targets of a path must rise, got {levels}")
         return self
+
+    @property
+    def phases(self) -> Phases:
+        """Those of this cell: a path's first level has the phases of a single run."""
+        return self.gates.phases(later_level=bool(self.path))
 
 
 _ADAPTER: TypeAdapter[RunConfig] = TypeAdapter(RunConfig)

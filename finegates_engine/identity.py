@@ -4,9 +4,17 @@ import hashlib
 import json
 
 from finegates_engine.config import RunConfig, to_json
+from finegates_engine.method_table import METHODS
 
 NUMERICS_VERSION = 2
 """Raised whenever the same config would train to other numbers."""
+
+
+PATH_PHASES = {"path_open_start": 0.2, "path_ramp": 0.2, "path_finish": 0.6}
+"""Left out of the identity: those of all levels from before there was a choice."""
+
+UNREAD_PHASES = {"open_start": 0.2, "ramp": 0.2, "finish": 0.6}
+"""What stands in the identity of a method without gates, whatever the config says."""
 
 
 def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
@@ -20,6 +28,11 @@ def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
     del plain["task"]["data"], plain["gates"]["history_frames"], plain["model"]["backbone"]
     if not config.path:
         del plain["train"]["path_epochs"], plain["train"]["path_rate"]
+    for name, value in PATH_PHASES.items():
+        if not config.path or plain["gates"][name] == value:
+            del plain["gates"][name]
+    if config.method in METHODS and not METHODS[config.method].has_gates:
+        plain["gates"] |= UNREAD_PHASES
     if config.gates.learn == "gradient":
         del plain["gates"]["learn"]  # the way of all runs from before there was another
     if not config.method_options:

@@ -17,7 +17,9 @@ Options = tuple[tuple[str, float], ...]
 class OptionSpec:
     """One option of a method: a number in [low, high]."""
 
-    default: float
+    default: float | None
+    """None: another part of the config decides, as `text` says."""
+
     low: float
     high: float
     text: str
@@ -64,12 +66,12 @@ def _pair(text: str) -> tuple[str, float]:
 def checked_options(
     owner: str, specs: Mapping[str, OptionSpec], given: Options
 ) -> dict[str, float]:
-    """Every option of `specs`: what is given, else its default.
+    """Every option of `specs`: what is given, else its default where it has one.
 
     owner: whose options they are, for messages. Raises UserError for an option that is not there,
     or a value out of its range.
     """
-    values = {name: spec.default for name, spec in specs.items()}
+    values = {n: spec.default for n, spec in specs.items() if spec.default is not None}
     for name, value in given:
         if name not in specs:
             has = f"It has {', '.join(specs)}" if specs else "It has none"

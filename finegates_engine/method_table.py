@@ -62,8 +62,9 @@ def _rank(default: int, text: str = "rank of each update") -> OptionSpec:
     return OptionSpec(default, 1, 1024, text, whole=True)
 
 
-def _when(default: float) -> OptionSpec:
-    return OptionSpec(default, 0, 0.95, "share of the training before the gates are scored")
+_WHEN = OptionSpec(
+    None, 0, 0.95, "share of the training before the gates are scored and closed, else --open-start"
+)
 
 
 def _peft(label: str, source: str, text: str, rate: float, **more: OptionSpec) -> MethodSpec:
@@ -91,29 +92,30 @@ METHODS: dict[str, MethodSpec] = {
     "random": MethodSpec(
         label="Random gates",
         source="control",
-        text="Gates closed at random before the first step.",
+        text="Gates closed at random.",
         removes="rows and columns",
+        options={"after": _WHEN},
     ),
     "magnitude": MethodSpec(
         label="Magnitude",
         source=MAGNITUDE,
         text="Closes the gates whose rows and columns have the smallest L2 norm.",
         removes="rows and columns",
-        options={"after": _when(0.0)},
+        options={"after": _WHEN},
     ),
     "activation": MethodSpec(
         label="Activation-weighted magnitude",
         source=ACTIVATION,
         text="Closes the gates of smallest norm, each weight times the size of its input.",
         removes="rows and columns",
-        options={"after": _when(0.0), "rows": _rows(512)},
+        options={"after": _WHEN, "rows": _rows(512)},
     ),
     "taylor": MethodSpec(
         label="First-order Taylor",
         source=TAYLOR,
         text="Closes the gates whose derivative of the loss, at 1, is smallest in size.",
         removes="rows and columns",
-        options={"after": _when(0.2), "rows": _rows(1024), "chunk": _CHUNK},
+        options={"after": _WHEN, "rows": _rows(1024), "chunk": _CHUNK},
     ),
 }
 """Name -> method. A new one is a row here and a class or row in `methods`."""
@@ -249,7 +251,7 @@ def spec_of(name: str) -> MethodSpec:
 
 
 def options_of(method: str, given: Options) -> dict[str, float]:
-    """Every option of a method: what is given, else its default.
+    """Every option of a method: what is given, else its default where it has one.
 
     Raises UserError for an option that the method has not, or a value out of its range.
     """

@@ -45,7 +45,8 @@ def phases(config: RunConfig) -> list[Phase]:
     if spec is None or not spec.learns_gates:
         return []
     epochs = config.train.path_epochs if config.path else config.train.epochs
-    borders = [0.0, config.gates.open_start, 1 - config.gates.finish, 1.0]
+    shares = config.phases
+    borders = [0.0, shares.open_start, 1 - shares.finish, 1.0]
     spans = zip(PHASES, borders, borders[1:], strict=False)
     return [Phase(name, a * epochs, b * epochs) for name, a, b in spans if b - a > 1e-9]
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finegates_engine.cli.tables import output
+from finegates_engine.method_options import OptionSpec
 from finegates_engine.method_table import METHODS, MethodSpec
 
 NEEDS_PEFT = " (needs the package peft)"
@@ -50,4 +51,7 @@ def _plain(name: str, spec: MethodSpec) -> dict[str, object]:
 
 
 def _options(spec: MethodSpec) -> list[str]:
-    return [f"{name}={value.default:g}: {value.text}" for name, value in spec.options.items()]
+    def line(name: str, value: OptionSpec) -> str:
+        return f"{name if value.default is None else f'{name}={value.default:g}'}: {value.text}"
+
+    return [line(name, value) for name, value in spec.options.items()]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from finegates_engine.config import GateConfig
+from finegates_engine.config import RunConfig
 
 NOISE_FLOOR = 0.1
 """Share of the noise that is left at the end of annealing."""
@@ -23,20 +23,21 @@ class Moment:
     """Factor on the noise and on the penalty's standard deviation, in (0, 1]."""
 
 
-def moment(config: GateConfig, done: float, *, start: float = 0.0) -> Moment:
+def moment(config: RunConfig, done: float, *, start: float = 0.0) -> Moment:
     """The schedule after a share `done`, in [0, 1), of the training.
 
     start: share that is closed before (on a path: the level before). The target rises as a
     cubic that is steep at first (Zhu and Gupta 2017, arXiv 1710.01878).
     """
-    if done >= 1 - config.finish:
-        return Moment("fixed", config.target, NOISE_FLOOR if config.anneal else 1.0)
-    if done < config.open_start:
+    gates, phases = config.gates, config.phases
+    if done >= 1 - phases.finish:
+        return Moment("fixed", gates.target, NOISE_FLOOR if gates.anneal else 1.0)
+    if done < phases.open_start:
         return Moment("open", start, 1.0)
-    learned = (done - config.open_start) / max(1e-9, 1 - config.finish - config.open_start)
-    scale = 1 - (1 - NOISE_FLOOR) * learned if config.anneal else 1.0
-    target = config.target
-    if config.ramp:
-        risen = min(1.0, (done - config.open_start) / config.ramp)
-        target = config.target + (start - config.target) * (1 - risen) ** 3
+    learned = (done - phases.open_start) / max(1e-9, phases.learning)
+    scale = 1 - (1 - NOISE_FLOOR) * learned if gates.anneal else 1.0
+    target = gates.target
+    if phases.ramp:
+        risen = min(1.0, (done - phases.open_start) / phases.ramp)
+        target = gates.target + (start - gates.target) * (1 - risen) ** 3
     return Moment("learn", target, scale)

@@ -50,7 +50,7 @@ class Method:
 
     def moment(self, done: float, *, start: float) -> Moment:
         """Phase and target after a share `done` of the training; start: share closed before."""
-        return moment(self.config.gates, done, start=start)
+        return moment(self.config, done, start=start)
 
     def begin_step(self, trainer: "GateTrainer", now: Moment, before: Moment | None) -> None:
         """Called before each step. before: the moment of the step before; None: the first."""

@@ -63,5 +63,5 @@ class FineGates(GateMethod):
 
     def end(self, model: TextClassifier) -> None:
         """Without a last phase the gates stay as they were learned."""
-        if self.config.gates.finish:
+        if self.config.phases.finish:
             self.fix(model)

@@ -93,8 +93,8 @@ class GroupLasso(GateMethod):
             return
         assert self.plan is not None
         if removed_share(gates, self.plan, gates.logit == 0) < trainer.now.target:
-            config, norms = self.config.gates, self.norms.to(gates.logit.device)
-            phase = (1 - config.open_start - config.finish) * trainer.state.max_steps
+            norms = self.norms.to(gates.logit.device)
+            phase = self.config.phases.learning * trainer.state.max_steps
             step = self.options["strength"] / max(1.0, phase)
             gates.logit.sub_(step * norms.mean() / norms.clamp(min=TINY))
         gates.logit.clamp_(0, 1)

@@ -1,11 +1,10 @@
 """Methods that close gates once, by a score: random, magnitude, activation, Taylor.
 
 All are given what FineGates is given: the same head, biases and low-rank update, trained for the
-same number of steps. A score that needs no trained head is taken before the first step, so that
-all steps are trained with the gates at their final values; Taylor's needs a loss that means
-something and is taken after a share of the steps with every gate open, by default the share that
-FineGates has. A `-posthoc` method starts from the trained FineGates run with nothing removed and
-trains no further.
+same number of steps. Gates are scored and closed when FineGates begins to close its own, or after
+the share of the steps that `after` says; what follows is trained with the gates at their final
+values. A `-posthoc` method starts from the trained FineGates run with nothing removed and trains
+no further.
 """
 
 import torch
@@ -45,7 +44,7 @@ class OneShot(GateMethod):
 
     def moment(self, done: float, *, start: float) -> Moment:
         """Open until the gates are scored, then fixed."""
-        if done < self.options.get("after", 0.0):
+        if done < self.options.get("after", self.config.phases.open_start):
             return Moment("open", start, 1.0)
         return Moment("fixed", self.config.gates.target, 1.0)
 
@@ -53,12 +52,11 @@ class OneShot(GateMethod):
 class RandomGates(OneShot):
     """Gates closed at random: the control that every score must beat."""
 
-    def start(self, model: TextClassifier, rows: TrainingRows) -> None:
-        """Random logits, by which gates are ordered."""
-        super().start(model, rows)
+    def importance(self, model: TextClassifier) -> Tensor:
+        """Numbers drawn by the seed, (gates,)."""
         assert model.gates is not None
-        generator = torch.Generator().manual_seed(self.config.seed)
-        nn.init.uniform_(model.gates.logit, generator=generator)
+        logit, generator = model.gates.logit, torch.Generator().manual_seed(self.config.seed)
+        return torch.rand(logit.shape, generator=generator).to(logit.device)
 
 
 class Magnitude(OneShot):

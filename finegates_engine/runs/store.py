@@ -2,6 +2,7 @@
 
 <root>/<task>/<run id>/run.json ...   the runs; each appears by one rename
 <root>/.work/<run id>/                scratch of a cell that is being trained
+<root>/.work/openings/                first steps that several cells have in common
 <root>/.work/<run id>.lock            held while a cell is being trained
 <root>/.index.parquet                 a cache of the listing
 """
@@ -206,6 +207,12 @@ class RunStore:
     def scratch(self, run_id: str) -> Path:
         """A folder for the training of one cell, made if needed; whoever uses it has the lock."""
         folder = self._work() / checked(run_id)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def openings(self) -> Path:
+        """A folder for first steps that several cells have in common, made if needed."""
+        folder = self._work() / "openings"
         folder.mkdir(exist_ok=True)
         return folder
 

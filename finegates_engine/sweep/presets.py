@@ -34,6 +34,9 @@ def preset(name: str) -> RunConfig:
             open_start=0.0,
             anneal=False,
             finish=0.0,
+            path_ramp=0.0,
+            path_open_start=0.0,
+            path_finish=0.0,
             distill=0.0,
         ),
         train=TrainConfig(

@@ -17,6 +17,7 @@ from finegates_engine.files import full_disk, probe
 from finegates_engine.results import RunResult
 from finegates_engine.runs.store import RunStore
 from finegates_engine.sweep.plan import Job
+from finegates_engine.train.opening import Opening
 from finegates_engine.train.progress import Progress
 
 ORPHAN_SECONDS = 60.0
@@ -61,6 +62,12 @@ def train_job(
             warm_start=None if adapter is None else model_state(adapter, job.config.gates),
             on_progress=on_progress,
             report_to=() if helps else job.report_to,
+            opening=Opening.of(
+                job.config,
+                RunStore(job.store).openings(),
+                data_hash=inputs.data.data_hash,
+                weights_hash=job.weights_hash,
+            ),
         )
 
 

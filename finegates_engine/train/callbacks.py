@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -9,6 +10,7 @@ from transformers import TrainerCallback
 from finegates_engine.gates.compact import compact
 from finegates_engine.gates.schedule import Moment
 from finegates_engine.results import MAX_FRAMES
+from finegates_engine.train.opening import Opening
 from finegates_engine.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -71,6 +73,28 @@ class MethodSchedule(TrainerCallback):
             return
         if number < wanted and state.global_step >= number * steps // wanted:
             frames[state.global_step] = (gates.value().detach() * 255).round().byte().cpu()
+
+
+class KeepOpening(TrainerCallback):
+    """Saves a checkpoint at the end of the open phase, and keeps it for cells that begin alike."""
+
+    def __init__(self, trainer: "GateTrainer", opening: Opening, clock: Path) -> None:
+        self.trainer = trainer
+        self.opening = opening
+        self.clock = clock
+        self.ended_at: int | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        """Asks for the checkpoint after the last open step."""
+        after = self.trainer.method.moment(state.global_step / state.max_steps, start=0.0)
+        if self.trainer.now.phase == "open" and after.phase != "open":
+            self.ended_at, control.should_save = state.global_step, True
+
+    def on_save(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        """Keeps it."""
+        if state.global_step == self.ended_at:
+            name = f"checkpoint-{state.global_step}"
+            self.opening.keep(Path(args.output_dir) / name, self.clock)
 
 
 class Reporter(TrainerCallback):

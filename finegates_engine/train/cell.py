@@ -44,10 +44,10 @@ from finegates_engine.results import (
 )
 from finegates_engine.runs.store import StoredRun
 from finegates_engine.train.adapters import model_state, stored_adapter
+from finegates_engine.train.opening import CLOCK_FILE, Opening
 from finegates_engine.train.progress import Progress
 from finegates_engine.train.training import Trained, fit
 
-_CLOCK_FILE = "seconds.json"
 _CLOCK_PERIOD = 2.0  # seconds between notes of the time spent
 _TRAINER_SUMMARY = "train_runtime"  # only the Trainer's last row has it
 
@@ -63,14 +63,21 @@ def train(
     warm_start: dict[str, Tensor] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     report_to: Sequence[str] = (),
+    opening: Opening | None = None,
 ) -> RunResult:
     """Train one cell, going on from the newest whole checkpoint under `scratch`.
 
     folder: the backbone's local files, whose hash is weights_hash. tokens: the rows, where they
     are tokenised already. warm_start: state of the level before, on a path
-    (`adapters.model_state`). report_to: trackers of the Trainer, such as "tensorboard". Writes
-    only under `scratch`. Raises UserError where a score is not defined, as when training diverges.
+    (`adapters.model_state`). report_to: trackers of the Trainer, such as "tensorboard". opening:
+    where cells that begin alike share their first steps. Writes only there and under `scratch`.
+
+    Raises UserError where a score is not defined, as when training diverges.
     """
+    from finegates_engine.train.trainer import newest_checkpoint
+
+    if opening is not None and newest_checkpoint(scratch) is None:
+        opening.take(scratch)
     clock = _Clock(scratch, on_progress)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -83,6 +90,7 @@ def train(
         warm_start=warm_start,
         on_progress=clock.tick,
         report_to=tuple(report_to),
+        opening=opening,
     )
     backbone = config.model.backbone
     return RunResult(
@@ -226,7 +234,7 @@ class _Clock:
     """Seconds of a training over all the processes that worked on it, and of its steps."""
 
     def __init__(self, scratch: Path, listener: Callable[[Progress], None] | None) -> None:
-        self.file = scratch / _CLOCK_FILE
+        self.file = scratch / CLOCK_FILE
         self.listener = listener
         self.before = 0.0
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

@@ -23,6 +23,7 @@ from finegates_engine.methods.base import Method
 from finegates_engine.methods.calibration import TrainingRows
 from finegates_engine.train.adapters import round_trained
 from finegates_engine.train.evaluation import EVAL_BATCH, Logits, predict, task_metrics
+from finegates_engine.train.opening import CLOCK_FILE, Opening
 from finegates_engine.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -85,15 +86,19 @@ def fit(
     warm_start: Mapping[str, Tensor] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     report_to: tuple[str, ...] = (),
+    opening: Opening | None = None,
 ) -> Trained:
     """Train one cell, going on from the newest whole checkpoint under `scratch`.
 
     folder: the backbone's local files. tokens: the rows, where they are tokenised already.
     warm_start: adapter of the run that it starts from: on a path the level before, or that with
     nothing removed for a method that trains no further. report_to: trackers of the Trainer, such
-    as "tensorboard". Raises UserError for a target out of reach or a backbone that is not
+    as "tensorboard". opening: where the open phase is kept for others.
+
+    Raises UserError for a target out of reach or a backbone that is not
     supported.
     """
+    from finegates_engine.train.callbacks import KeepOpening
     from finegates_engine.train.trainer import GateTrainer
 
     torch.set_num_threads(config.threads)
@@ -120,6 +125,8 @@ def fit(
         eval_dataset=tokens.splits[scores.headline],
         data_collator=lambda some: collate(some, pad_id, max_tokens=config.task.max_tokens),
     )
+    if opening is not None:
+        trainer.add_callback(KeepOpening(trainer, opening, scratch / CLOCK_FILE))
     seconds = _run(trainer, scratch)
     scores.finish(trainer)
     return Trained(
