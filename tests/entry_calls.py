@@ -23,6 +23,7 @@ def options(backbone: Path, task: Path, store: Path) -> list[str]:
     """`finegates sweep` over two levels, seconds long."""
     return [
         "sweep", "--task", "reviews", "--data", str(task), "--text-fields", "text",
-        "--backbone", str(backbone), "--finish", "0.3", "--epochs", "2", "--batch-size", "16",
+        "--backbone", str(backbone), "--epochs", "2", "--batch-size", "16",
+        "--open-start", "0.2", "--ramp", "0.2", "--finish", "0.3",
         "--store", str(store), "--targets", "0,0.4",
     ]  # fmt: skip

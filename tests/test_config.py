@@ -58,6 +58,9 @@ CHANGES: dict[str, Any] = {
     "gates.start": "fisher",
     "gates.anneal": True,
     "gates.finish": 0.25,
+    "gates.path_ramp": 0.1,
+    "gates.path_open_start": 0.1,
+    "gates.path_finish": 0.1,
     "gates.kurtosis": True,
     "gates.distill": 0.7,
     "gates.history_frames": 7,
@@ -101,6 +104,7 @@ OTHER = {
 
 IGNORED = {"task.data", "model.backbone", "gates.history_frames"}
 OF_PATHS = {"train.path_epochs", "train.path_rate"}
+OF_PATHS |= {"gates.path_open_start", "gates.path_ramp", "gates.path_finish"}
 """Fields that only levels of a path after its first use."""
 
 
@@ -156,6 +160,13 @@ def test_what_only_later_levels_use_changes_their_identity_alone(name: str) -> N
     later = {"path": [0.1]}
     before = cell_hash(from_json({**BASE, **later}), **HASHES)
     assert cell_hash(from_json({**differs(name), **later}), **HASHES) != before
+
+
+def test_phases_are_no_part_of_the_identity_where_there_are_no_gates() -> None:
+    phases = {"gates": {"open_start": 0.3, "ramp": 0.1, "finish": 0.1}}
+    for method, same in {"full": True, "lora": True, "svd": True, "random": False}.items():
+        one, other = (from_json({"method": method, **parts}) for parts in ({}, phases))
+        assert (cell_hash(one, **HASHES) == cell_hash(other, **HASHES)) == same
 
 
 def test_identity_changes_with_the_content_of_data_and_weights() -> None:
@@ -226,6 +237,12 @@ def test_every_bad_field_has_a_line_of_its_own() -> None:
             {"gates": {"open_start": 0.5, "ramp": 0.5, "finish": 0.4}},
             "open_start + ramp + finish must be at most 1, got 1.4",
         ),
+        (
+            {"gates": {"path_open_start": 0.5}},
+            "path_open_start + path_ramp + path_finish must be at most 1, got 1.3",
+        ),
+        ({"gates": {"path_finish": 0}}, "controller 'shift' needs path_finish > 0"),
+        ({"gates": {"path_open_start": 0}}, "start 'fisher' needs relaxation 'hard' and path_open"),
         ({"gates": {"controller": "shift", "finish": 0}}, "controller 'shift' needs finish > 0"),
         ({"gates": {"learn": "fisher", "finish": 0}}, "learn 'fisher' needs finish > 0"),
         ({"gates": {"learn": "fisher", "open_start": 0}}, "learn 'fisher' needs open_start > 0"),

@@ -72,7 +72,7 @@ def tiny_config(backbone: Path, task: Path, /, **parts: Any) -> RunConfig:
     values: dict[str, Any] = {
         "task": {"name": "reviews", "data": str(task), "text_fields": ["text"]},
         "model": {"backbone": str(backbone)},
-        "gates": {"target": 0.0, "finish": 0.3},
+        "gates": {"target": 0.0, "open_start": 0.2, "ramp": 0.2, "finish": 0.3},
         "train": {"epochs": 2.0, "path_epochs": 1.0, "batch_size": 16},
     }
     for part, changes in parts.items():

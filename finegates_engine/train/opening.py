@@ -92,7 +92,8 @@ class Opening:
         making = root / f"keeping-{secrets.token_hex(4)}"
         with contextlib.suppress(OSError):
             shutil.copytree(checkpoint, making / checkpoint.name)
-            shutil.copy(clock, making / CLOCK_FILE)
+            with contextlib.suppress(FileNotFoundError):  # a training of a moment has none
+                shutil.copy(clock, making / CLOCK_FILE)
             making.rename(self.folder)
         shutil.rmtree(making, ignore_errors=True)
         _remove_old(root)

@@ -229,8 +229,8 @@ def test_a_proximal_step_takes_a_constant_off_the_norm_of_each_group() -> None:
     norms = torch.sqrt((weights[0] ** 2).sum(1) + (weights[1] ** 2).sum(0))
     method.end_step(trainer(model, learn(0.3)))
     gone = gates.split(1 - gates.logit.detach())["0/ffn"]
-    # 100 steps, 0.2 of them in the learning phase: 1 / 20 of the mean norm a step
-    expected = 0.05 * float(method.norms.mean()) / norms
+    # 100 steps, 0.15 of them in the learning phase: 1 / 15 of the mean norm a step
+    expected = float(method.norms.mean()) / 15 / norms
     np.testing.assert_allclose(gone.numpy(), expected.numpy(), rtol=1e-4)
 
 

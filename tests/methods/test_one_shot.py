@@ -215,7 +215,8 @@ def test_a_training_ends_at_the_exact_target_with_the_gates_of_the_score(
     ladder = ladder_of(trained.model.gates, trained.plan)
     assert ladder.folded_encoder_fraction == pytest.approx(gates.get("target", 0.5), abs=0.005)
     closed = [row["gates_closed"] for row in trained.log if "gates_closed" in row]
-    assert (closed[0] == 0) == (name == "taylor")  # the others are fixed before the first step
+    assert closed[0] == 0
+    assert closed[-1] > 0
 
 
 def test_gates_that_are_scored_are_not_trained(run: Any) -> None:
@@ -230,6 +231,24 @@ def test_scores_are_taken_when_the_option_says(run: Any) -> None:
     trained = run("magnitude", method_options={"after": 0.5}, train={"epochs": 2})
     log = {row["step"]: row["gates_closed"] for row in trained.log if "gates_closed" in row}
     assert {step for step, closed in log.items() if closed} == {7, 8, 9, 10, 11, 12}
+
+
+@pytest.mark.parametrize("name", ["random", "magnitude", "activation", "taylor"])
+def test_scores_are_taken_when_finegates_begins_to_close(run: Any, name: str) -> None:
+    gates = {"open_start": 0.4, "ramp": 0.2, "finish": 0.2}
+    trained = run(name, gates=gates, train={"epochs": 2})
+    log = {row["step"]: row["gates_closed"] for row in trained.log if "gates_closed" in row}
+    assert {step for step, closed in log.items() if closed} == {6, 7, 8, 9, 10, 11, 12}
+
+
+def test_random_gates_differ_between_seeds_alone(run: Any) -> None:
+    one, same, other = (
+        run("random", method_options={"after": after}, seed=seed, scratch=f"{seed}-{after}")
+        for seed, after in [(0, 0.0), (0, 0.5), (1, 0.0)]
+    )
+    closed = [trained.model.gates.closed for trained in (one, same, other)]
+    assert torch.equal(closed[0], closed[1])
+    assert not torch.equal(closed[0], closed[2])
 
 
 @pytest.mark.parametrize("name", [n for n, spec in METHODS.items() if spec.starts_trained])

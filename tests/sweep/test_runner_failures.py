@@ -81,7 +81,8 @@ def sweep_command(base: RunConfig, store: Path, *, epochs: float, targets: str) 
     return cli_command(
         "sweep", "--task", "reviews", "--data", str(base.task.data), "--text-fields", "text",
         "--backbone", base.model.backbone, "--targets", targets, "--strategy", "path",
-        "--finish", "0.3", "--batch-size", "16", "--epochs", epochs, "--path-epochs", epochs,
+        "--open-start", "0.2", "--ramp", "0.2", "--finish", "0.3", "--batch-size", "16",
+        "--epochs", epochs, "--path-epochs", epochs,
         "--store", store,
     )  # fmt: skip
 

@@ -125,6 +125,22 @@ def test_the_longest_road_is_begun_first(store: RunStore) -> None:
     assert queue.next(but={jobs[0].run_id, jobs[1].run_id}) == jobs[3]
 
 
+def test_cells_that_begin_alike_are_not_begun_at_once(store: RunStore) -> None:
+    """The first one of each seed is, so that it leaves its opening to the others."""
+    base = job(store, "x")
+    alike = {
+        letter: dataclasses.replace(
+            base, run_id=name(letter), config=RunConfig(gates=GateConfig(target=target), seed=seed)
+        )
+        for letter, target, seed in [("a", 0.2, 0), ("b", 0.4, 0), ("c", 0.2, 1), ("d", 0.4, 1)]
+    }
+    queue, order = JobQueue(list(alike.values())), []
+    while (one := queue.next(longest_first=True)) is not None:
+        order.append(one.run_id)
+        queue.settle(one.run_id)
+    assert order == [name(letter) for letter in "acbd"]
+
+
 def test_a_lost_worker_s_cell_is_done_again_and_the_state_says_so(store: RunStore) -> None:
     pool, reports = Played(1, {"a": [Lost("process 7 was ended by SIGKILL")]}), Reports()
     supervise([job(store, "a"), job(store, "b")], pool, reports)

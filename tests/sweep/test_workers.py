@@ -210,7 +210,8 @@ def test_an_ended_sweep_leaves_no_worker_and_the_same_command_goes_on(
     command = cli_command(
         "sweep", "--task", "reviews", "--data", str(base.task.data), "--text-fields", "text",
         "--backbone", base.model.backbone, "--targets", "0.3", "--seeds", "0,1",
-        "--finish", "0.3", "--batch-size", "16", "--epochs", "60", "--quiet",
+        "--open-start", "0.2", "--ramp", "0.2", "--finish", "0.3", "--batch-size", "16",
+        "--epochs", "60", "--quiet",
     )  # fmt: skip
     quiet: dict[str, Any] = {"env": child_environment(), "stdout": subprocess.DEVNULL}
     subprocess.run([*command, "--store", str(here.root)], check=True, **quiet)
