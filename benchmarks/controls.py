@@ -6,20 +6,19 @@ Each method is trained by `finegates sweep` in a process of its own, so that its
 own. Runs are kept in --store: an interrupted comparison goes on where it was, and several may share
 a store, such as one for each task or part of the methods (--only). The report is made from what the
 store has when a sitting ends, of all methods. The last line is one JSON object: scores and
-differences of task -> method -> target, and the largest miss of a target.
+differences of task -> curve -> target, and the largest miss of a target.
 """
 
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from compare import base_values
 from reports.controls import (
-    COMPARED,
     HEAD,
     Cells,
     gap,
@@ -28,6 +27,7 @@ from reports.controls import (
     largest_miss,
     section,
 )
+from reports.curves import COMPARED, CURVES
 
 from finegates_engine.analysis.intervals import Interval
 from finegates_engine.backbone import local_folder, weights_hash
@@ -36,7 +36,6 @@ from finegates_engine.data.load import load_task
 from finegates_engine.errors import UserError, unknown
 from finegates_engine.files import write_atomic
 from finegates_engine.identity import run_id
-from finegates_engine.method_table import METHODS
 from finegates_engine.runs.store import RunStore
 from finegates_engine.runs.stored_run import StoredRun
 from finegates_engine.sweep.plan import plan_sweep
@@ -53,11 +52,11 @@ class Comparison:
     seeds: tuple[int, ...]
     store: Path
 
-    def levels(self, method: str) -> tuple[float, ...]:
-        """Targets of a method; FineGates also has the point at nothing removed."""
-        if METHODS[method].removes == "nothing":
+    def levels(self, name: str) -> tuple[float, ...]:
+        """Targets of a curve; FineGates also has the point at nothing removed."""
+        if CURVES[name].spec.removes == "nothing":
             return (0.0,)
-        return (0.0, *self.targets) if method == "finegates" else self.targets
+        return (0.0, *self.targets) if name == "finegates" else self.targets
 
     @property
     def setting(self) -> str:
@@ -66,8 +65,8 @@ class Comparison:
         seeds = ", ".join(map(str, self.seeds))
         return f"First {rows:,} rows, epochs: {epochs:g}, seeds: {seeds}."
 
-    def train(self, method: str) -> bool:
-        """Train what the store lacks of a method; whether all of it is there."""
+    def train(self, name: str) -> bool:
+        """Train what the store lacks of a curve; whether all of it is there."""
         task, model, train = self.base.task, self.base.model, self.base.train
         options = {
             "task": task.name,
@@ -76,12 +75,12 @@ class Comparison:
             "max-eval-samples": task.max_eval_samples,
             "precision": model.precision,
             "epochs": train.epochs,
-            "method": method,
-            "targets": ",".join(f"{target:g}" for target in self.levels(method)),
+            "targets": ",".join(f"{target:g}" for target in self.levels(name)),
             "seeds": ",".join(map(str, self.seeds)),
             "store": self.store,
+            **CURVES[name].words,
         }
-        given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        given = [f"--{word}={value}" for word, value in options.items() if value is not None]
         command = [sys.executable, "-m", "finegates_engine", "sweep", "--quiet", *given]
         return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0
 
@@ -91,12 +90,11 @@ class Comparison:
         cells: dict[str, dict[float, list[StoredRun]]] = {}
         data_hash = load_task(self.base.task).data_hash
         weights = weights_hash(local_folder(self.base.model.backbone))
-        for method in METHODS:
-            config = replace(self.base, method=method)
-            for cell in plan_sweep(config, self.levels(method), self.seeds):
+        for name, curve in CURVES.items():
+            for cell in plan_sweep(curve.config(self.base), self.levels(name), self.seeds):
                 found = run_id(cell.config, data_hash=data_hash, weights_hash=weights)
-                if cell.config.method == method and opened.exists(found):
-                    runs = cells.setdefault(method, {}).setdefault(cell.config.gates.target, [])
+                if cell.config.method == curve.method and opened.exists(found):
+                    runs = cells.setdefault(name, {}).setdefault(cell.config.gates.target, [])
                     runs.append(opened.load(found))
         return cells
 
@@ -104,7 +102,7 @@ class Comparison:
 def main(
     tasks: Annotated[str, typer.Option(help="Tasks, with commas.")] = "agreement",
     data: Annotated[Path | None, typer.Option(help="Folder with a folder for each task.")] = None,
-    only: Annotated[str, typer.Option(help="Methods to train, with commas. Empty: all.")] = "",
+    only: Annotated[str, typer.Option(help="Curves to train, with commas. Empty: all.")] = "",
     targets: Annotated[str, typer.Option(help="Shares of encoder weights.")] = "0.2,0.4,0.6",
     seeds: Annotated[str, typer.Option(help="Seeds, with commas.")] = "0,1,2",
     rows: Annotated[int, typer.Option(help="Training rows, the first ones.")] = 4000,
@@ -118,10 +116,10 @@ def main(
     """Train every method on every task, and write the report."""
     if quick:
         rows, epochs, seeds, targets, only = 96, 1.0, "0", "0.4", ",".join(QUICK)
-    chosen = [name for name in only.split(",") if name] or list(METHODS)
+    chosen = [name for name in only.split(",") if name] or list(CURVES)
     for name in chosen:
-        if name not in METHODS:
-            raise unknown("method", name, METHODS)
+        if name not in CURVES:
+            raise unknown("curve", name, CURVES)
     comparisons = {
         task: Comparison(
             from_json(base_values(task, data, rows, epochs, precision, quick=quick)),

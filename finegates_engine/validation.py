@@ -3,7 +3,7 @@
 import reprlib
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
 """Text of one line in which nothing steers a terminal or turns the direction of writing."""
@@ -13,6 +13,9 @@ MOST_COUNT = 2**53
 
 MOST_PROBLEMS = 100
 """Of one file that are told one by one."""
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""Of a config's dataclasses: unknown fields and numbers that are none are refused."""
 
 _SHOWN = 80
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from reports.curves import COMPARED, CURVES
 from sklearn.metrics import cohen_kappa_score
 
 from finegates_engine.analysis.answers import answers_of
@@ -15,28 +16,13 @@ from finegates_engine.analysis.intervals import (
     paired_difference,
     resampled_scores,
 )
-from finegates_engine.method_table import METHODS
 from finegates_engine.metrics import METRICS
 from finegates_engine.runs.stored_run import StoredRun
-
-COMPARED = (
-    "random",
-    "magnitude",
-    "activation",
-    "taylor",
-    "taylor-posthoc",
-    "movement",
-    "l0",
-    "group-lasso",
-    "svd",
-)
-"""Methods whose difference to FineGates is reported, each trained for the same steps; the one that
-closes its gates only after them is the best of its kind."""
 
 GIB = 2**30
 
 Cells = Mapping[str, Mapping[float, Sequence[StoredRun]]]
-"""Method -> target -> runs, one a seed."""
+"""Name of a curve -> target -> runs, one a seed."""
 
 HEAD = """# Controls and rivals
 
@@ -44,7 +30,9 @@ HEAD = """# Controls and rivals
 
 MiniLM-L6, mean pooling. Means over seeds with 95% intervals: rows resampled, 2,000 draws, and seeds
 by Student's t. "Removed" is the share of the encoder's Linear weights that leaves. What each method
-does and what is held equal: [methods.md](../methods.md). "-": not trained yet.
+does and what is held equal: [methods.md](../methods.md). Gates are closed between 65 and 80% of the
+steps by methods that learn them, at 65% by those that score them once; "closed early": between 20
+and 40%, or at 20%; "closed first": before the first step. "-": not trained yet.
 """
 
 ALIKE = """How alike the chosen gates are: Cohen's kappa of kept and closed gates, 1 where they
@@ -120,10 +108,10 @@ def largest_miss(cells: Cells) -> float:
 
 def _curves(metric: str, targets: Sequence[float], cells: Cells) -> str:
     rows = []
-    for method in (name for name, spec in METHODS.items() if spec.removes != "nothing"):
+    for method in (name for name, curve in CURVES.items() if curve.spec.removes != "nothing"):
         levels = cells.get(method, {})
         shown = [_shown(interval(metric, levels.get(t, []))) for t in targets]
-        rows.append([METHODS[method].label, *shown])
+        rows.append([CURVES[method].label, *shown])
     return _table(["method", *_titles(targets)], rows)
 
 
@@ -134,7 +122,7 @@ def _differences(metric: str, targets: Sequence[float], cells: Cells) -> str:
         gaps.append(mean_gap(metric, cells, method, targets))
         marks = ["**" if found is not None and found.excludes_zero else "" for found in gaps]
         shown = [f"{m}{_shown(found, '+')}{m}" for m, found in zip(marks, gaps, strict=True)]
-        rows.append([METHODS[method].label, *shown])
+        rows.append([CURVES[method].label, *shown])
     return _table(["against", *_titles(targets), "mean of these"], rows)
 
 
@@ -152,7 +140,7 @@ def _findings(metric: str, targets: Sequence[float], cells: Cells) -> list[str]:
                 said[word if found.excludes_zero else "not measurably different"].append(level)
         clauses = [f"{word} at {', '.join(levels)}" for word, levels in said.items() if levels]
         if clauses:
-            lines.append(f"- FineGates against {METHODS[method].label}: {'; '.join(clauses)}.")
+            lines.append(f"- FineGates against {CURVES[method].label}: {'; '.join(clauses)}.")
     return lines
 
 
@@ -168,7 +156,7 @@ def _alike(targets: Sequence[float], cells: Cells) -> str:
             same = "" if method == "finegates" else f"{_number(_kappa(pairs))} "
             shown.append(f"{same}({_number(_kappa(itertools.combinations(runs, 2)))})")
         if any(character.isdigit() for text in shown for character in text):
-            rows.append([METHODS[method].label, *shown])
+            rows.append([CURVES[method].label, *shown])
     return f"{ALIKE}\n\n{_table(['gates', *_titles(targets)], rows)}" if rows else ""
 
 
@@ -185,7 +173,7 @@ def _kappa(pairs: Iterable[tuple[StoredRun, StoredRun]]) -> float | None:
 
 def _points(metric: str, cells: Cells) -> str:
     rows = []
-    for name, spec in METHODS.items():
+    for name, curve in CURVES.items():
         runs = cells.get(name, {}).get(0.0, [])
         if not runs:
             continue
@@ -193,7 +181,7 @@ def _points(metric: str, cells: Cells) -> str:
         devices = {run.record.environment.accelerator or "CPU" for run in runs}
         rows.append(
             [
-                spec.label,
+                curve.label,
                 _shown(interval(metric, runs)),
                 f"{sum(runs[0].record.costs.trained_parameters.values()):,}",
                 f"{_mean(lambda run: run.record.costs.seconds_total, runs):.0f}",

@@ -19,7 +19,8 @@ def test_the_table_names_every_method_with_its_source_and_options(
         assert re.search(rf"^ +{name} ", printed, re.MULTILINE)
         assert spec.source.split(",")[0] in words
         for option, value in spec.options.items():
-            assert f"{option}={value.default:g}: " in printed
+            default = "" if value.default is None else f"={value.default:g}"
+            assert f"{option}{default}: " in printed
     assert "--method-options name=number" in words
 
 
