@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from reports.curves import EARLY
 from rich.console import Console
 from rich.table import Table
 
@@ -50,6 +51,7 @@ RANKED: Changes = {
 GROUPS: dict[str, dict[str, Changes]] = {
     "closing": {
         "ranked, learned, fixed (default)": {},
+        "closed early": {"gates": dict(EARLY)},
         "closed step by step": {"gates": {"learn": "fisher"}},
         "ranked, fixed at once": {"gates": {**RANKED, "open_start": 0.3, "finish": 0.7}},
         "random gates": {"method": "random"},

@@ -95,38 +95,21 @@ def fit(
     nothing removed for a method that trains no further. report_to: trackers of the Trainer, such
     as "tensorboard". opening: where the open phase is kept for others.
 
-    Raises UserError for a target out of reach or a backbone that is not
-    supported.
+    Raises UserError for a target out of reach or a backbone that is not supported.
     """
-    from finegates_engine.train.callbacks import KeepOpening
-    from finegates_engine.train.trainer import GateTrainer
-
     torch.set_num_threads(config.threads)
     if tokens is None:
         tokens = task_tokens(data, folder, config.task.max_tokens)
-    rows, pad_id = tokens.splits["train"], tokens.pad_id
     model = build_model(folder, config.model, outputs=len(data.labels or "1"), seed=config.seed)
-    shape = encoder_shape(model)
-    training = TrainingRows(rows, pad_id, _variance(model, rows))
+    shape, rows = encoder_shape(model), tokens.splits["train"]
+    training = TrainingRows(rows, tokens.pad_id, _variance(model, rows))
     method = method_of(config)
     _prepare(model, method, training, warm_start)
     scores = _Scores(model, data, tokens)
-    distils = bool(config.gates.distill) and method.plan is not None
-    trainer = GateTrainer(
-        model,
-        config,
-        _arguments(config, len(rows), scratch, report_to),
-        method=method,
-        label_variance=training.label_variance,
-        evaluator=scores.now,
-        teacher=(lambda: torch.from_numpy(scores.outputs("train"))) if distils else None,
-        on_progress=on_progress,
-        train_dataset=rows,
-        eval_dataset=tokens.splits[scores.headline],
-        data_collator=lambda some: collate(some, pad_id, max_tokens=config.task.max_tokens),
-    )
+    arguments = _arguments(config, len(rows), scratch, report_to)
+    trainer = _trainer(method, training, scores, arguments, on_progress)
     if opening is not None:
-        trainer.add_callback(KeepOpening(trainer, opening, scratch / CLOCK_FILE))
+        _keep_opening(trainer, opening, scratch)
     seconds = _run(trainer, scratch)
     scores.finish(trainer)
     return Trained(
@@ -172,6 +155,39 @@ class _Scores:
         if not self.final:
             _complete(trainer)
             self.final = {name: self.outputs(name) for name in self.data.validation}
+
+
+def _trainer(
+    method: Method,
+    training: TrainingRows,
+    scores: _Scores,
+    arguments: "TrainingArguments",
+    on_progress: Callable[[Progress], None] | None,
+) -> "GateTrainer":
+    """The Trainer of a prepared model."""
+    from finegates_engine.train.trainer import GateTrainer
+
+    config, pad_id = method.config, training.pad_id
+    distils = bool(config.gates.distill) and method.plan is not None
+    return GateTrainer(
+        scores.model,
+        config,
+        arguments,
+        method=method,
+        label_variance=training.label_variance,
+        evaluator=scores.now,
+        teacher=(lambda: torch.from_numpy(scores.outputs("train"))) if distils else None,
+        on_progress=on_progress,
+        train_dataset=training.split,
+        eval_dataset=scores.tokens.splits[scores.headline],
+        data_collator=lambda some: collate(some, pad_id, max_tokens=config.task.max_tokens),
+    )
+
+
+def _keep_opening(trainer: "GateTrainer", opening: Opening, scratch: Path) -> None:
+    from finegates_engine.train.callbacks import KeepOpening
+
+    trainer.add_callback(KeepOpening(trainer, opening, scratch / CLOCK_FILE))
 
 
 def _run(trainer: "GateTrainer", scratch: Path) -> float:
