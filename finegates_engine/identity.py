@@ -33,6 +33,8 @@ def cell_hash(config: RunConfig, *, data_hash: str, weights_hash: str) -> str:
             del plain["gates"][name]
     if config.method in METHODS and not METHODS[config.method].has_gates:
         plain["gates"] |= UNREAD_PHASES
+    if not config.gates.head_step:
+        del plain["gates"]["head_step"]
     if config.gates.learn == "gradient":
         del plain["gates"]["learn"]  # the way of all runs from before there was another
     if not config.method_options:

@@ -7,6 +7,7 @@ from torch import Tensor
 from finegates_engine.gates.model import TextClassifier
 from finegates_engine.gates.schedule import Moment
 from finegates_engine.gates.sparsity import penalty, shift_to_target
+from finegates_engine.gates.units import closing_units
 from finegates_engine.methods.base import GateMethod
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class FineGates(GateMethod):
             return
         seen = trainer.optimizer.state.get(gates.logit, {}).get("exp_avg_sq")
         if seen is not None:
-            gates.rank(seen.detach())
+            assert self.plan is not None
+            gates.rank(closing_units(gates, self.plan, seen.detach().cpu())[1])
 
     def penalty(self, trainer: "GateTrainer") -> Tensor | None:
         """The multiplier times the distance of the expected share from the target."""

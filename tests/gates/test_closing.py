@@ -23,7 +23,7 @@ def close(
         gates.logit.copy_(torch.linspace(-1, 1, len(steps)))
     if shut is not None:
         gates.closed[shut] = True
-    config = SimpleNamespace(allocation="budget", target_unit="encoder_weights")
+    config = SimpleNamespace(allocation="budget", target_unit="encoder_weights", head_step=0)
     weights = torch.tensor(steps, dtype=torch.float64)
     monkeypatch.setattr(closing, "removed_share", lambda _, __, mask: float(weights[mask].sum()))
     return closed_at_target(gates, cast(Any, SimpleNamespace(config=config)), target).tolist()
