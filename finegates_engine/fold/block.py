@@ -11,6 +11,7 @@ from torch import Tensor
 
 from finegates_engine.errors import UserError, unknown
 from finegates_engine.fold.dimensions import EncoderShape, LayerDimensions, kept_dimensions
+from finegates_engine.fold.head_width import head_width
 from finegates_engine.fold.stored_matrix import (
     GatedBlock,
     GatedMatrix,
@@ -28,13 +29,6 @@ from finegates_engine.folded.layers import Attention, Block, BlockKind, BlockSpe
 
 ROUND_TO = (1, 8, 16, 32)
 HEADS, RESIDUAL = ("auto", "padded", "spread"), ("auto", "zeros", "gather")
-
-HEAD_MULTIPLE, LEAST_HEAD = 8, 16
-"""Widths of heads in attention are multiples of the first and at least the second, or the dense
-width: attention over heads of 8 dimensions takes longer than over 16."""
-
-LEAST_ALIKE = 12
-"""Heads that have one width of at least this keep it."""
 
 TAKE_MACS = 46
 """What picking one dimension of a token costs, in multiply-accumulates of a matrix product."""
@@ -108,14 +102,6 @@ def fold_block(
     return block.eval()
 
 
-def _head_width(kept: list[int], most: int) -> int:
-    """Width of heads in attention. kept: dimensions of each head, of its keys and its values."""
-    widest = max(kept, default=0)
-    if len(set(kept)) == 1 and widest >= LEAST_ALIKE:
-        return widest  # nothing to fill up
-    return min(most, max(LEAST_HEAD, rounded_up(widest, HEAD_MULTIPLE)))
-
-
 @dataclass(frozen=True)
 class _AttentionPlan:
     """Which rows of query, key and value stay, and where they lie in attention."""
@@ -144,7 +130,7 @@ class _AttentionPlan:
         shared = sorted({head // group for head in heads})
         query_key = [np.flatnonzero(kept.query_key[head]) for head in shared]
         value = [np.flatnonzero(kept.value[head]) for head in shared]
-        width = _head_width([len(part) for part in (*query_key, *value)], shape.head_size)
+        width = head_width([len(part) for part in (*query_key, *value)], shape.head_size)
         served = [shared.index(head // group) for head in heads]
         rows = [len(q) + len(v) for q, v in zip(query_key, value, strict=True)]
         ragged = sum(rows) + sum(rows[index] for index in served)
