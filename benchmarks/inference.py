@@ -86,6 +86,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads of an operation.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, or cuda without ONNX.")] = "cpu",
     heads: Annotated[str, typer.Option(help="Layout: auto, padded or spread.")] = "auto",
+    head_step: Annotated[int, typer.Option(help="Of the runs; 0: heads of any widths.")] = 0,
     budget: Annotated[float, typer.Option(help="Seconds for each cell.")] = 10.0,
     gates: Annotated[str, typer.Option(help="learned, random, with commas.")] = "learned,random",
     clock: Annotated[str, typer.Option(help="wall, or cpu: the thread's own time.")] = "wall",
@@ -102,7 +103,8 @@ def main(
     settings = RaceSettings(device, threads, budget, CLOCKS[clock])
     shapes = [(int(b), int(t)) for b in batches.split(",") for t in tokens.split(",")]
     found = {
-        float(level): nearest(RunStore(store), task, float(level)) for level in levels.split(",")
+        float(level): nearest(RunStore(store), task, float(level), head_step)
+        for level in levels.split(",")
     }
     cells: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -117,17 +119,20 @@ def main(
     print(json.dumps(summary(cells)))
 
 
-def nearest(store: RunStore, task: str, level: float) -> StoredRun:
+def nearest(store: RunStore, task: str, level: float, head_step: int = 0) -> StoredRun:
     """The FineGates run of a task whose removed share is nearest. Raises UserError for none."""
     frame = store.frame()
     frame = frame[(frame["task"] == task) & (frame["method"] == "finegates")]
     gaps = (frame["folded_encoder_fraction"] - level).abs().sort_values(kind="stable")
-    if gaps.empty or gaps.iloc[0] > FURTHEST:
-        raise UserError(
-            f"Store {str(store.root)!r} has no FineGates run of {task!r} near {level:g} removed. "
-            f"Train one: finegates sweep --task {task} --targets {level:g} --store {store.root}"
-        )
-    return store.load(str(frame.loc[gaps.index[0], "run_id"]))
+    for name in frame.loc[gaps.index[gaps <= FURTHEST], "run_id"]:
+        run = store.load(str(name))
+        if run.config.gates.head_step == head_step and not run.is_light:
+            return run
+    raise UserError(
+        f"Store {str(store.root)!r} has no FineGates run of {task!r} near {level:g} removed with "
+        f"its weights and head_step {head_step}. Train one: finegates sweep --task {task} "
+        f"--targets {level:g} --head-step {head_step} --store {store.root}"
+    )
 
 
 def forms_of(

@@ -134,7 +134,7 @@ def _other_gates(now: Situation) -> Iterator[Change]:
         yield Change(
             name="uniform heads",
             what="As many rows in every head of a layer",
-            how="train other gates",
+            how="train with --head-step 8",
             call=now.calling(filled(alike)),
             same_outputs=False,
         )
