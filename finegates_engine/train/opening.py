@@ -24,7 +24,7 @@ KEPT_SECONDS = 86_400.0
 CLOCK_FILE = "seconds.json"
 """In a scratch folder and in an opening: the seconds that its training took."""
 
-CLOSING = ("target", "target_unit", "ramp", "finish", "distill", "head_step")
+CLOSING = ("target", "target_unit", "ramp", "finish", "distill", "head_step", "allocation")
 """Settings of the gates that are not read before the open phase has ended."""
 
 PATH_SETTINGS = ("path_ramp", "path_open_start", "path_finish")
