@@ -110,6 +110,8 @@ def _curves(metric: str, targets: Sequence[float], cells: Cells) -> str:
     rows = []
     for method in (name for name, curve in CURVES.items() if curve.spec.removes != "nothing"):
         levels = cells.get(method, {})
+        if not levels:
+            continue
         shown = [_shown(interval(metric, levels.get(t, []))) for t in targets]
         rows.append([CURVES[method].label, *shown])
     return _table(["method", *_titles(targets)], rows)
@@ -117,7 +119,7 @@ def _curves(metric: str, targets: Sequence[float], cells: Cells) -> str:
 
 def _differences(metric: str, targets: Sequence[float], cells: Cells) -> str:
     rows = []
-    for method in COMPARED:
+    for method in (name for name in COMPARED if name in cells):
         gaps = [gap(metric, cells, method, target) for target in targets]
         gaps.append(mean_gap(metric, cells, method, targets))
         marks = ["**" if found is not None and found.excludes_zero else "" for found in gaps]
