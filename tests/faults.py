@@ -181,9 +181,16 @@ def _run_content(run: Any) -> dict[str, Any]:
 
 
 def files(root: Path) -> list[str]:
-    """Every file and folder of a store, but for the states of ended sweeps."""
+    """Every file and folder of a store, but for states of ended sweeps, and openings.
+
+    Without an opening a cell trains its first steps itself, so that one may be missing.
+    """
     names = (path.relative_to(root).as_posix() for path in root.rglob("*"))
-    return sorted(name for name in names if not _SWEEP_FILE.fullmatch(name))
+    return sorted(
+        name
+        for name in names
+        if not _SWEEP_FILE.fullmatch(name) and not name.startswith(".work/openings")
+    )
 
 
 def _hash(data: bytes) -> str:
