@@ -105,7 +105,7 @@ def test_phases_are_those_of_the_schedule(record):
     epochs = record.config.train.epochs
     for phase in found:
         middle = (phase.start + phase.end) / 2 / epochs
-        assert moment(record.config.gates, middle).phase == phase.name
+        assert moment(record.config, middle).phase == phase.name
     assert (found[0].start, found[-1].end) == (0, epochs)
 
 
