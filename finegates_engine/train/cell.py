@@ -74,10 +74,7 @@ def train(
 
     Raises UserError where a score is not defined, as when training diverges.
     """
-    from finegates_engine.train.trainer import newest_checkpoint
-
-    if opening is not None and newest_checkpoint(scratch) is None:
-        opening.take(scratch)
+    _begin(scratch, opening)
     clock = _Clock(scratch, on_progress)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -92,7 +89,6 @@ def train(
         report_to=tuple(report_to),
         opening=opening,
     )
-    backbone = config.model.backbone
     return RunResult(
         run_id=run_id(config, data_hash=data.data_hash, weights_hash=weights_hash),
         config=config,
@@ -103,16 +99,20 @@ def train(
         shape=trained.shape,
         costs=_costs(trained, clock),
         environment=_environment(),
-        identity=Identity(
-            data_hash=data.data_hash,
-            weights_hash=weights_hash,
-            base_weights=Path(backbone).resolve().name if Path(backbone).is_dir() else backbone,
-        ),
+        identity=_identity(config, data.data_hash, weights_hash),
         history=_history(trained.log),
         adapter=stored_adapter(trained.model),
         predictions=_predictions(data, trained.logits),
         gate_history=_gate_history(trained),
     )
+
+
+def _begin(scratch: Path, opening: Opening | None) -> None:
+    """Goes on from the opening, if there is one, where the cell has no checkpoint of its own."""
+    from finegates_engine.train.trainer import newest_checkpoint
+
+    if opening is not None and newest_checkpoint(scratch) is None:
+        opening.take(scratch)
 
 
 def rebuild(run: StoredRun, folder: Path) -> TextClassifier:
@@ -147,6 +147,12 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     powers = np.exp(shifted)
     result: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     return result
+
+
+def _identity(config: RunConfig, data_hash: str, weights_hash: str) -> Identity:
+    backbone = config.model.backbone
+    name = Path(backbone).resolve().name if Path(backbone).is_dir() else backbone
+    return Identity(data_hash=data_hash, weights_hash=weights_hash, base_weights=name)
 
 
 def _ladder(trained: Trained) -> Ladder:
