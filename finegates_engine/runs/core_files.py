@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import safetensors.numpy
+from pandas.api.types import is_float_dtype
 from pydantic import ValidationError
 
 from finegates_engine.files import Damaged
@@ -16,6 +19,7 @@ from finegates_engine.runs.packing import Arrays, pack
 from finegates_engine.validation import explain
 
 MIB = 2**20
+ZSTD_LEVEL = 19
 
 ADAPTER, GATE_HISTORY = "adapter.safetensors", "gate_history.safetensors"
 GATES = "gates.safetensors"
@@ -91,9 +95,17 @@ def describe(data: bytes) -> StoredFile:
 
 
 def table_bytes(frame: pd.DataFrame) -> bytes:
-    """A table as Parquet."""
+    """A table as Parquet, without what pandas would add to restore an index."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False, compression="zstd")
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        use_dictionary=False,  # nearly every value is another one
+        use_byte_stream_split=[name for name in frame if is_float_dtype(frame[name])],
+    )
     return buffer.getvalue()
 
 
