@@ -23,6 +23,8 @@ _NOT_SETTINGS = {
 }
 _ALSO_SETTINGS = ("method_options", "data_hash", "weights_hash", "threads", "processes")
 _PATH_SETTINGS = ["train.path_epochs", "train.path_rate"]
+_FIRST_PHASES = {"gates.ramp", "gates.open_start", "gates.finish"}
+"""Of a path's first level alone; where that removes nothing they close no gate."""
 _OWN = ["task", "backbone", "method"]
 _PLACE = ["run_id", "target", "seed", "path", *_OWN]
 
@@ -160,9 +162,12 @@ def _names(rows: pd.DataFrame) -> dict[Hashable, str]:
         varying = list(dict.fromkeys([*(n for n in _MOST_TELLING if n in varying), *varying]))
         of_paths = _varying(own[own["strategy"] == "path"], _PATH_SETTINGS)
         taken: dict[tuple[str, str], int] = {}
+        paths = own["path"]
         told = own[["strategy", *(n for n in (*varying, *of_paths) if n in default)]]
         for curve, row in zip(told.index, told.to_dict("records"), strict=True):
             shown = [*varying, *(of_paths if row["strategy"] == "path" else [])]
+            if str(paths[curve]).split(",")[0] in ("0", "0.0"):
+                shown = [setting for setting in shown if setting not in _FIRST_PHASES]
             name = _difference(row, [n for n in shown if n in default], default)
             count = taken[row["strategy"], name] = taken.get((row["strategy"], name), 0) + 1
             names[curve] = name if count == 1 else f"{name or 'other settings'} ({count})"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from finegates_engine.metrics import METRICS
-from finegates_engine.report.levels import Curve, Level, TaskResults, fall_of_one_point
+from finegates_engine.report.levels import Curve, TaskResults, fall_of_one_point
 from finegates_engine.tasks import TASKS
 
 ACCENT, GREY = "#D55E00", "#999999"
@@ -30,7 +30,7 @@ Scale = Callable[[float], float]
 
 
 def results_svg(results: Sequence[TaskResults]) -> str:
-    """One panel a task: curves with pale intervals, methods that remove nothing as dots."""
+    """One panel a task: curves with pale intervals, methods that remove nothing dotted."""
     width, height = _PANEL
     rows = -(-len(results) // _COLUMNS)
     size = (width * min(len(results), _COLUMNS), height * rows)
@@ -73,10 +73,9 @@ def _panel(task: TaskResults) -> str:
         f'fill="#444">{escape(f"{spec.label} ({spec.unit})")}</text>'
     )
     for curve in reversed(curves):
+        parts.append(_dotted(curve, x(right), y) if curve.is_point else "")
         parts.append(_drawn(curve, x, y))
-    lines = [curve for curve in curves if not curve.is_point]
-    points = [curve for curve in curves if curve.is_point]
-    return "\n".join([*parts, *_labels(lines, x, y), *_labels(points, x, y)])
+    return "\n".join([*parts, *_labels(curves, x(right) + 7, y)])
 
 
 def _shown(task: TaskResults) -> list[Curve]:
@@ -137,17 +136,33 @@ def _drawn(curve: Curve, x: Scale, y: Scale) -> str:
     )
 
 
-def _labels(curves: Sequence[Curve], x: Scale, y: Scale) -> list[str]:
-    """Names at the right ends, moved apart where they would meet."""
-    ends: list[tuple[Level, Curve]] = sorted(
-        ((curve.levels[-1], curve) for curve in curves), key=lambda end: y(end[0].interval.mean)
+def _dotted(curve: Curve, end: float, y: Scale) -> str:
+    """From a method that removes nothing to its name."""
+    at = y(curve.levels[0].interval.mean)
+    return (
+        f'<path d="M{_LEFT} {at:.1f}H{end:.1f}" stroke="{_color(curve)}" stroke-dasharray="2 3"/>'
     )
-    parts, free = [], float(_TOP)
-    for level, curve in ends:
-        place = max(free, y(level.interval.mean) + 4)
-        free = place + _LINE_HEIGHT
-        parts.append(_text(x(level.removed) + 7, place, curve.label, fill=_color(curve)))
-    return parts
+
+
+def _labels(curves: Sequence[Curve], left: float, y: Scale) -> list[str]:
+    """Names beside the panel, each at the height of its curve's end, moved apart if they meet."""
+    ends = sorted(((y(curve.levels[-1].interval.mean) + 4, curve) for curve in curves), key=_height)
+    places, free = [], float(_TOP)
+    for height, _ in ends:
+        places.append(max(free, height))
+        free = places[-1] + _LINE_HEIGHT
+    free = float(_PANEL[1] - _BOTTOM)
+    for i in reversed(range(len(ends))):
+        places[i] = min(free, places[i])
+        free = places[i] - _LINE_HEIGHT
+    return [
+        _text(left, place, curve.label, fill=_color(curve))
+        for place, (_, curve) in zip(places, ends, strict=True)
+    ]
+
+
+def _height(end: tuple[float, Curve]) -> float:
+    return end[0]
 
 
 def _color(curve: Curve) -> str:

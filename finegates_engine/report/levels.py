@@ -49,6 +49,11 @@ class Curve:
     levels: tuple[Level, ...]
 
     @property
+    def is_ours(self) -> bool:
+        """FineGates with the settings closest to the default."""
+        return self.method == "finegates" and not self.variant
+
+    @property
     def is_control(self) -> bool:
         """Gates that no training chose."""
         return self.method in METHODS and METHODS[self.method].source == "control"
@@ -171,5 +176,10 @@ def _curve(metric: str, rows: Any, scored: dict[Any, LevelScores | str]) -> Curv
 
 def _order(curve: Curve) -> tuple[bool, bool, bool, bool, str]:
     """FineGates first, its path before the rest; then rivals, controls and points."""
-    ours = curve.method == "finegates" and not curve.variant
-    return (not ours, curve.is_point, curve.is_control, curve.strategy != "path", curve.label)
+    return (
+        not curve.is_ours,
+        curve.is_point,
+        curve.is_control,
+        curve.strategy != "path",
+        curve.label,
+    )

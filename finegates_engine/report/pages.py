@@ -30,11 +30,20 @@ def index_page(results: Sequence[TaskResults], command: str) -> str:
                 METRICS[task.metric].label,
                 plain(ours.label),
                 f"{share_text(first.removed)}: {interval_text(first.interval)}",
+                _against_full(task),
                 MISSING if fall is None else _fall_words(fall.share, fall.last),
                 count_text(first.trained),
             ]
         )
-    heads = ("Task", "Metric", "Curve", "First level", "One point lost at", "Trained parameters")
+    heads = (
+        "Task",
+        "Metric",
+        "Curve",
+        "First level",
+        "Less full finetuning",
+        "One point lost at",
+        "Trained parameters",
+    )
     return (
         "# Results\n\n"
         f"Made by `{command}`; a change by hand is lost.\n\n"
@@ -48,6 +57,13 @@ _READING = (
     "Student's t; with one seed rows only. One point is 0.01 of the metric, counted from the "
     "curve's own level with nothing removed, on the line between two measured levels."
 )
+
+
+def _against_full(task: TaskResults) -> str:
+    """The first curve's first level less full finetuning, over the seeds and rows of both."""
+    full = [curve for curve in task.curves if curve.method == "full" and not curve.variant]
+    found = paired(task.curves[0], full[0]) if full else []
+    return interval_text(found[0][1]) if found else MISSING
 
 
 def task_page(task: TaskResults, command: str) -> str:
@@ -112,8 +128,7 @@ def _points_table(points: Sequence[Curve]) -> str:
 
 
 def _differences(task: TaskResults) -> list[str]:
-    """FineGates along a path against independent trainings, and against each other curve."""
-    ours = task.curves[0]
+    """Each curve of FineGates less every curve that comes after it."""
     rows = [
         [
             plain(f"{ours.label} less {other.label}"),
@@ -121,15 +136,21 @@ def _differences(task: TaskResults) -> list[str]:
             interval_text(interval),
             "yes" if interval.excludes_zero else "no",
         ]
-        for other in task.curves[1:]
-        if not other.variant
+        for place, ours in enumerate(task.curves)
+        if ours.is_ours
+        for other in task.curves[place + 1 :]
+        if not other.variant or _is_variant_of(other, ours)
         for removed, interval in paired(ours, other)
-        if not (other.method == ours.method and removed == 0)
+        if not (other.is_ours and removed == 0)
     ]
     if not rows:
         return []
     heads = ("Difference, rows paired", "Removed", "Score", "Interval without 0")
     return ["## Differences", table(heads, rows)]
+
+
+def _is_variant_of(other: Curve, ours: Curve) -> bool:
+    return (other.method, other.strategy) == (ours.method, ours.strategy)
 
 
 def _paper_table(task: TaskResults) -> str:

@@ -1,5 +1,7 @@
 """Which runs are one curve: seeds and targets together, settings apart, paths with their start."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from run_examples import make_config, make_result
@@ -71,6 +73,20 @@ def test_path_begins_with_the_independent_run_it_began_with(rows_of):
     assert path["target"].tolist() == [0.0, 0.3, 0.5]
     assert path["curve"].nunique() == 1
     assert rows[rows["strategy"] == "independent"]["target"].tolist() == [0.0]
+
+
+def test_phases_of_a_first_level_that_removes_nothing_are_no_name_of_a_path(rows_of):
+    def early(target, *path):
+        config = on_path(target, *path)
+        return replace(config, gates=replace(config.gates, open_start=0.2))
+
+    late = on_path(0.3)
+    rows = rows_of(early(0.0), early(0.3, 0.0), early(0.3, 0.1), late)
+    names = rows.groupby(["strategy", "path"])["variant"].first().to_dict()
+    assert names["path", "0"] == ""
+    assert names["path", "0.1"] == "open start 0.2"
+    single = rows[(rows["strategy"] == "independent") & (rows["target"] == 0.3)]
+    assert single["variant"].tolist() == [""]
 
 
 def test_two_paths_from_one_start_are_two_curves(rows_of):

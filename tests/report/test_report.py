@@ -1,18 +1,22 @@
 """What a store's runs say: levels, where a point is lost, pages and the picture."""
 
+import dataclasses
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 from explorer_stores import write_full
+from run_examples import make_config, make_result
 from typer.testing import CliRunner
 
 from finegates_engine.analysis.intervals import Interval, bootstrap_interval
 from finegates_engine.analysis.level_draws import LevelScores
 from finegates_engine.cli import entry as cli
+from finegates_engine.config import GateConfig, RunConfig, TaskConfig
 from finegates_engine.errors import UserError
+from finegates_engine.report.figure import results_svg
 from finegates_engine.report.folder import report_files, write_report
-from finegates_engine.report.levels import Curve, Level, fall_of_one_point, results_of
+from finegates_engine.report.levels import Curve, Level, TaskResults, fall_of_one_point, results_of
 from finegates_engine.report.paper import PAPER, paper_rows
 from finegates_engine.runs.store import RunStore
 
@@ -83,6 +87,56 @@ def test_the_papers_figures_stand_in_columns_of_their_backbones(store):
     assert heads.endswith("| RoBERTa-base | RoBERTa-large |")
     assert "| LoRA | arXiv 2412.12951 | 0.3M |  | 94.3 |  |" in page
     assert "the columns are not to be compared" in page
+
+
+def make_runs(tmp_path, *configs):
+    store = RunStore(tmp_path / "made")
+    for config in configs:
+        assert store.save(make_result(config))
+    return store
+
+
+def test_each_curve_of_finegates_is_held_against_those_after_it(tmp_path):
+    shares = (0.2, 0.4)
+    path = [
+        RunConfig(task=TaskConfig(name="sst2"), gates=GateConfig(target=0.4), path=(0.0, 0.2)),
+        RunConfig(task=TaskConfig(name="sst2"), gates=GateConfig(target=0.2), path=(0.0,)),
+    ]
+    configs = [
+        RunConfig(task=TaskConfig(name="sst2"), gates=GateConfig(target=share), method=method)
+        for share in shares
+        for method in ("finegates", "taylor")
+    ]
+    untied = [make_config(task="sst2", target=share, tie=False) for share in shares]
+    store = make_runs(tmp_path, *path, *configs, *untied)
+    page = report_files(store, name="made")["sst2.md"]
+    differences = page.split("## Differences")[1].split("## Beside")[0]
+    names = [line.split("|")[1].strip() for line in differences.splitlines() if "less" in line]
+    assert list(dict.fromkeys(names)) == [
+        "FineGates, path less FineGates",
+        "FineGates, path less First-order Taylor",
+        "FineGates less FineGates, not tied",
+        "FineGates less First-order Taylor",
+    ]
+
+
+def test_index_says_how_far_full_finetuning_is(tmp_path):
+    start = RunConfig(task=TaskConfig(name="sst2"), gates=GateConfig(target=0.0))
+    full = dataclasses.replace(start, method="full")
+    with_full = report_files(make_runs(tmp_path / "a", start, full), name="made")["README.md"]
+    assert "| 0.000 (0.000 to 0.000) |" in with_full  # both have the same predictions
+    without = report_files(make_runs(tmp_path / "b", start), name="made")["README.md"]
+    assert "| 0.000 (0.000 to 0.000) |" not in without
+
+
+def test_names_stand_apart_inside_the_panel_however_close_their_curves_end():
+    curves = [dataclasses.replace(curve((0, 0.9), (0.7, 0.5)), label=f"c{i}") for i in range(9)]
+    made = results_svg([TaskResults("sst2", "accuracy", "validation", 9, "all", tuple(curves))])
+    nodes = [node for node in ET.fromstring(made).iter() if (node.text or "").startswith("c")]
+    heights = sorted(float(node.attrib["y"]) for node in nodes)
+    assert len(heights) == 9
+    assert min(np.diff(heights)) >= 12
+    assert max(heights) <= 280 - 40
 
 
 def test_papers_rows_are_of_every_task_and_none_of_others():
