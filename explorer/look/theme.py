@@ -47,6 +47,7 @@ class MethodStyle:
 METHODS: dict[str, MethodStyle] = {
     "finegates": MethodStyle("FineGates", STRONG),
     "full": MethodStyle("Full finetuning", BLUE, "dot", "square"),
+    "taylor": MethodStyle("First-order Taylor", GREEN, "longdashdot", "triangle-up"),
     "random": MethodStyle("Random gates", GREY, "dash", "x", control=True),
     "magnitude": MethodStyle("Magnitude", PALE_GREY, "longdash", "cross", control=True),
     "lora": MethodStyle("LoRA", SKY, "dashdot", "diamond"),
@@ -55,7 +56,7 @@ METHODS: dict[str, MethodStyle] = {
 
 _SHORT = {"Activation-weighted magnitude": "Activation", "First-order Taylor": "Taylor"}
 
-_OTHER_COLOURS = (GREEN, PURPLE, ORANGE, SKY, BLUE)
+_OTHER_COLOURS = (PURPLE, ORANGE, SKY, BLUE, GREEN)
 _OTHER_DASHES = ("longdashdot", "dash", "dashdot", "longdash", "dot")
 _OTHER_SYMBOLS = ("triangle-up", "star", "pentagon", "hexagon", "diamond-wide", "bowtie")
 _VARIANT_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

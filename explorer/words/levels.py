@@ -23,7 +23,7 @@ from finegates_engine.analysis.tradeoff import (
 )
 from finegates_engine.ladder import RUNGS
 
-SHOWN = 6
+SHOWN = 7
 """Curves shown before anyone chooses."""
 
 _TOLD = ("curve", "run_ids", "seeds", "method", "strategy", "variant", "backbone", "target_unit")
