@@ -76,6 +76,16 @@ def test_first_curves_are_each_methods_own_and_the_path(shown):
     assert labels == {"FineGates", "FineGates, path", "Full finetuning", "Random gates"}
 
 
+def test_of_many_methods_the_rivals_that_finegates_is_held_against_are_shown(shown):
+    one = shown[shown["method"] == "random"].head(1)
+    names = ["probe", "movement", "bitfit", "taylor", "magnitude", "random", "lora", "full"]
+    names = ["finegates", *names]
+    many = [one.assign(curve=i, method=name, run_ids=[(name,)]) for i, name in enumerate(names)]
+    frame = pd.concat(many, ignore_index=True)
+    chosen = frame[frame["curve"].isin(levels.default_curves(frame))]["method"]
+    assert {"finegates", "taylor", "random", "magnitude", "lora", "full"} < set(chosen)
+
+
 def test_start_of_a_path_is_not_a_curve_of_its_own(shown):
     path = shown[shown["strategy"] == "path"]
     start = path.head(1).assign(curve=99, strategy="independent")
