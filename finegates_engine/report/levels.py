@@ -1,8 +1,10 @@
 """Levels of every curve of a task with their intervals, and what follows from them. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from finegates_engine.analysis.answers import answers_of
 from finegates_engine.analysis.intervals import Interval
@@ -31,7 +33,8 @@ class Level:
     trained: float
     """Trained parameters."""
 
-    scores: LevelScores
+    by_seed: Mapping[int, LevelScores]
+    """Scores of its run with each seed, all on the same draws."""
 
 
 @dataclass(frozen=True)
@@ -113,25 +116,34 @@ def fall_of_one_point(curve: Curve, metric: str) -> Fall | None:
 
 
 def paired(a: Curve, b: Curve) -> list[tuple[float, Interval]]:
-    """(share removed, score of `a` less that of `b`) at levels that both have."""
+    """(share removed, score of `a` less that of `b`) at levels that both have.
+
+    Over the seeds that both have, where there are any: others would add what seeds differ by.
+    """
     found = []
     for one in a.levels:
         near = [other for other in b.levels if abs(other.removed - one.removed) <= 0.005]
-        if near and near[0].scores.rows == one.scores.rows:
-            found.append((one.removed, difference_interval(one.scores, near[0].scores)))
+        if not near:
+            continue
+        both = sorted(one.by_seed.keys() & near[0].by_seed.keys())
+        ours = _together(one.by_seed, both or sorted(one.by_seed))
+        theirs = _together(near[0].by_seed, both or sorted(near[0].by_seed))
+        if ours.rows == theirs.rows:
+            found.append((one.removed, difference_interval(ours, theirs)))
     return found
 
 
 def _task(store: RunStore, levels: Any) -> TaskResults:
     first = levels.iloc[0]
     metric, split = str(first["metric"]), str(first["split"])
-    answers, count = {}, 0
-    for runs in levels["run_ids"]:
-        tables = [store.load(name).predictions for name in runs]
-        tables = [table[table["split"] == split] for table in tables]
-        answers[runs] = [answers_of(table) for table in tables]
-        count = len(tables[0])
-    scored = level_scores(metric, answers)
+    names = [name for runs in levels["run_ids"] for name in runs]
+    answers, seeds, count = {}, {}, 0
+    for run in map(store.load, dict.fromkeys(names)):
+        table = run.predictions[run.predictions["split"] == split]
+        answers[run.run_id] = [answers_of(table)]
+        seeds[run.run_id] = run.config.seed
+        count = len(table)
+    scored = {name: (seeds[name], scores) for name, scores in level_scores(metric, answers).items()}
     parts = [own for _, own in levels.groupby("curve", sort=True)]
     on_curves = {runs for own in parts if len(own) > 1 for runs in own["run_ids"]}
     curves = [
@@ -150,15 +162,8 @@ def _task(store: RunStore, levels: Any) -> TaskResults:
     )
 
 
-def _curve(metric: str, rows: Any, scored: dict[Any, LevelScores | str]) -> Curve:
-    levels = []
-    for row in rows.to_dict("records"):
-        scores = scored[row["run_ids"]]
-        if isinstance(scores, str):
-            raise UserError(f"Runs {', '.join(row['run_ids'])} have no score together: {scores}.")
-        removed = float(row["folded_encoder_fraction"])
-        interval = level_interval(metric, scores)
-        levels.append(Level(removed, interval, float(row["trained_parameters"]), scores))
+def _curve(metric: str, rows: Any, scored: dict[str, tuple[int, LevelScores | str]]) -> Curve:
+    levels = [_level(metric, row, scored) for row in rows.to_dict("records")]
     first = rows.iloc[0]
     method, strategy, variant = (str(first[name]) for name in ("method", "strategy", "variant"))
     words: Sequence[str] = [METHODS[method].label if method in METHODS else method]
@@ -171,6 +176,32 @@ def _curve(metric: str, rows: Any, scored: dict[Any, LevelScores | str]) -> Curv
         backbone=str(first["backbone"]).rsplit("/", 1)[-1],
         is_point=bool(first["baseline"]),
         levels=tuple(levels),
+    )
+
+
+def _level(metric: str, row: Any, scored: dict[str, tuple[int, LevelScores | str]]) -> Level:
+    by_seed = {}
+    for name in row["run_ids"]:
+        seed, scores = scored[name]
+        if isinstance(scores, str):
+            raise UserError(f"Run {name} has no score: {scores}.")
+        by_seed[seed] = scores
+    if len({scores.rows for scores in by_seed.values()}) > 1:
+        raise UserError(f"Runs {', '.join(row['run_ids'])} were evaluated on different rows.")
+    return Level(
+        removed=float(row["folded_encoder_fraction"]),
+        interval=level_interval(metric, _together(by_seed, by_seed)),
+        trained=float(row["trained_parameters"]),
+        by_seed=by_seed,
+    )
+
+
+def _together(by_seed: Mapping[int, LevelScores], seeds: Iterable[int]) -> LevelScores:
+    chosen = [by_seed[seed] for seed in seeds]
+    return LevelScores(
+        np.concatenate([one.scores for one in chosen]),
+        np.mean([one.drawn for one in chosen], axis=0),
+        chosen[0].rows,
     )
 
 

@@ -16,7 +16,14 @@ from finegates_engine.config import GateConfig, RunConfig, TaskConfig
 from finegates_engine.errors import UserError
 from finegates_engine.report.figure import results_svg
 from finegates_engine.report.folder import report_files, write_report
-from finegates_engine.report.levels import Curve, Level, TaskResults, fall_of_one_point, results_of
+from finegates_engine.report.levels import (
+    Curve,
+    Level,
+    TaskResults,
+    fall_of_one_point,
+    paired,
+    results_of,
+)
 from finegates_engine.report.paper import PAPER, paper_rows
 from finegates_engine.runs.store import RunStore
 
@@ -24,7 +31,7 @@ from finegates_engine.runs.store import RunStore
 def curve(*levels):
     """A curve of (share removed, score)."""
     none = LevelScores(np.zeros(1), np.zeros(1), "")
-    made = [Level(x, Interval(y, y, y, 1, "rows"), 10.0, none) for x, y in levels]
+    made = [Level(x, Interval(y, y, y, 1, "rows"), 10.0, {0: none}) for x, y in levels]
     return Curve("A", "finegates", "path", "", "B", False, tuple(made))
 
 
@@ -118,6 +125,17 @@ def test_each_curve_of_finegates_is_held_against_those_after_it(tmp_path):
         "FineGates less FineGates, not tied",
         "FineGates less First-order Taylor",
     ]
+
+
+def test_curves_are_held_against_each_other_on_the_seeds_that_both_have():
+    def level(*scores):
+        by_seed = {i: LevelScores(np.array([y]), np.full(9, y), "") for i, y in enumerate(scores)}
+        return Level(0.4, Interval(0, 0, 0, len(scores), "rows"), 1.0, by_seed)
+
+    a = dataclasses.replace(curve(), levels=(level(0.9, 0.5, 0.1),))
+    b = dataclasses.replace(curve(), levels=(level(0.8),))
+    ((removed, interval),) = paired(a, b)
+    assert (removed, interval.mean) == (0.4, pytest.approx(0.1))
 
 
 def test_index_says_how_far_full_finetuning_is(tmp_path):
