@@ -5,6 +5,7 @@ Written by hand as text: the same bytes everywhere, and neither a browser nor a 
 
 from collections.abc import Callable, Sequence
 from html import escape
+from operator import itemgetter
 
 from finegates_engine.metrics import METRICS
 from finegates_engine.report.levels import Curve, TaskResults, fall_of_one_point
@@ -73,7 +74,8 @@ def _panel(task: TaskResults) -> str:
         f'fill="#444">{escape(f"{spec.label} ({spec.unit})")}</text>'
     )
     for curve in reversed(curves):
-        parts.append(_dotted(curve, x(right), y) if curve.is_point else "")
+        if curve.is_point:
+            parts.append(_dotted(curve, x(right), y))
         parts.append(_drawn(curve, x, y))
     return "\n".join([*parts, *_labels(curves, x(right) + 7, y)])
 
@@ -146,7 +148,9 @@ def _dotted(curve: Curve, end: float, y: Scale) -> str:
 
 def _labels(curves: Sequence[Curve], left: float, y: Scale) -> list[str]:
     """Names beside the panel, each at the height of its curve's end, moved apart if they meet."""
-    ends = sorted(((y(curve.levels[-1].interval.mean) + 4, curve) for curve in curves), key=_height)
+    ends = sorted(
+        ((y(curve.levels[-1].interval.mean) + 4, curve) for curve in curves), key=itemgetter(0)
+    )
     places, free = [], float(_TOP)
     for height, _ in ends:
         places.append(max(free, height))
@@ -159,10 +163,6 @@ def _labels(curves: Sequence[Curve], left: float, y: Scale) -> list[str]:
         _text(left, place, curve.label, fill=_color(curve))
         for place, (_, curve) in zip(places, ends, strict=True)
     ]
-
-
-def _height(end: tuple[float, Curve]) -> float:
-    return end[0]
 
 
 def _color(curve: Curve) -> str:

@@ -56,7 +56,7 @@ _READING = (
     "Scores are means over seeds with 95% intervals: evaluation rows resampled, and seeds by "
     "Student's t; with one seed rows only. One point is 0.01 of the metric, counted from the "
     "curve's own level with nothing removed, on the line between two measured levels. Differences "
-    "are over the seeds that both curves have."
+    "are over the seeds that both curves have, or over all where they share none."
 )
 
 
