@@ -1,4 +1,4 @@
-"""Whole models: the folded one gives the gated one's logits, and costs what the ladder says."""
+"""Whole models: the folded one gives the gated one's logits."""
 
 import copy
 import itertools
@@ -7,24 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from random_gates import difference, padded_inputs, random_model
 from tiny import REPOSITORY
-from tiny_models import FAMILIES, dense_model, gate_config, gated_model
+from tiny_models import FAMILIES, dense_model
 from tiny_runs import places, tiny_run
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from finegates_engine.backbone import local_folder
-from finegates_engine.config import ModelConfig
 from finegates_engine.fold.block import CANONICAL, DEFAULT, FoldOptions
-from finegates_engine.fold.dimensions import LayerWidths, folded_widths, macs_per_token
 from finegates_engine.folded import FoldedClassifier
-from finegates_engine.gates.model import TextClassifier, build_model, iter_gated_layers
+from finegates_engine.gates.model import TextClassifier, build_model
 from finegates_engine.gates.sparsity import encoder_shape
 from finegates_engine.prune.compiled import (
     compile_run,
     fold_model,
-    gated_blocks,
     hash_of_kept,
     stored_weights,
 )
@@ -33,58 +29,7 @@ from finegates_engine.runs.store import RunStore
 CHOICES = list(itertools.product(("inner", "attention", "all"), (True, False), (True, False)))
 POOLINGS = ("mean", "model")
 LAYOUTS = (DEFAULT, CANONICAL, FoldOptions(round_to=8, heads="padded", residual="gather"))
-SIZES = {"hidden": 36, "heads": 3, "ffn": 40}
 BF16_RATIO = 1.5  # DESIGN section 4
-
-
-def random_model(
-    family: str = "bert",
-    *,
-    pooling: Any = "mean",
-    axes: str = "all",
-    tie: bool = False,
-    head_gates: bool = False,
-    rank: int = 0,
-    closed: float = 0.3,
-    soft: bool = True,
-    seed: int = 0,
-    sizes: dict[str, int] = SIZES,
-) -> TextClassifier:
-    """Random gates: a share of them closed for good, the others soft, open or clipped to 0."""
-    config = ModelConfig(pooling=pooling, low_rank=rank)
-    gates = gate_config(axes=axes, tie=tie, head_gates=head_gates)
-    model, _ = gated_model(family, gates=gates, model=config, sizes=sizes)
-    assert model.gates is not None
-    generator = torch.Generator().manual_seed(seed)
-    logit = model.gates.logit.data
-    if soft:
-        logit.uniform_(-0.7, 1.5, generator=generator)
-    model.gates.close(torch.rand(logit.shape, generator=generator) < closed)
-    for _, _, layer in iter_gated_layers(model):
-        if layer.low_rank_up is not None:
-            layer.low_rank_up.data.normal_(std=0.1, generator=generator)
-    return model.requires_grad_(False)
-
-
-def padded_inputs(family: str, *, lengths=(8, 5, 1, 3), tokens: int = 9, left: bool = False):
-    """Random tokens, every row padded, to another length; token types where there are any."""
-    generator = torch.Generator().manual_seed(len(family))
-    steps, many = torch.arange(tokens), torch.tensor(lengths).unsqueeze(1)
-    mask = steps >= tokens - many if left else steps < many
-    ids = torch.randint(1, 60, mask.shape, generator=generator) * mask
-    batch = {"input_ids": ids, "attention_mask": mask.long()}
-    if family != "distilbert":
-        kinds = torch.randint(0, 2, mask.shape, generator=generator)
-        batch["token_type_ids"] = kinds * mask
-    return batch
-
-
-@torch.no_grad()
-def difference(one: Any, other: Any, batch: dict[str, Tensor]) -> tuple[float, float]:
-    """(largest difference of a logit, largest logit)."""
-    first, second = one(**batch), other(**batch)
-    assert first.dtype == second.dtype == torch.float32
-    return float((first - second).abs().max()), float(first.abs().max())
 
 
 @torch.no_grad()
@@ -253,67 +198,6 @@ def test_compiled_run_is_its_model_in_every_form(tmp_path, pooling):
     start = build_model(places()[0], run.config.model, outputs=2, seed=run.config.seed)
     same = zip(plain.state_dict().items(), start.state_dict().items(), strict=True)
     assert all(n == m and torch.equal(one, other) for (n, one), (m, other) in same)
-
-
-# What a folded model costs, counted by torch itself.
-
-
-def counted_macs(model: FoldedClassifier, tokens: int) -> float:
-    """Of one row of `tokens` tokens; attention as two plain products, so that both are seen."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        model(torch.ones(1, tokens, dtype=torch.int64))
-    return counter.get_total_flops() / 2
-
-
-def filling(model: FoldedClassifier, widths: list[LayerWidths], tokens: int) -> int:
-    """MACs of what fills the canonical form up where heads have several widths, or odd ones.
-
-    One row of zeros in query, key and value for all that is missing, and in attention's two
-    products heads of the common width.
-    """
-    macs = 0
-    for spec, kept in zip(model.spec.blocks, widths, strict=True):
-        common = spec.heads * spec.width
-        rows = sum(map(sum, (kept.query, kept.key, kept.value)))
-        macs += tokens * spec.qkv.columns * (spec.qkv.rows - rows)
-        assert spec.qkv.rows - rows == (rows < 3 * common)
-        macs += tokens**2 * (2 * common - sum(kept.query) - sum(kept.context))
-    return macs
-
-
-def widths_of(model: TextClassifier) -> list[LayerWidths]:
-    masks = [{role: m.masks() for role, m in block.items()} for block in gated_blocks(model)]
-    return folded_widths(encoder_shape(model), masks)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("closed", [0.0, 0.3, 0.8])
-@pytest.mark.parametrize("tokens", [1, 7])
-def test_macs_of_the_canonical_form_are_the_ladders(family, pooling, closed, tokens):
-    model = random_model(family, pooling=pooling, axes="all", closed=closed)
-    folded, widths = fold_model(model, CANONICAL), widths_of(model)
-    expected = tokens * macs_per_token(encoder_shape(model), widths, tokens=tokens)
-    assert counted_macs(folded, tokens) == pytest.approx(
-        expected + filling(folded, widths, tokens), rel=1e-12
-    )
-
-
-@pytest.mark.parametrize("removed", [0, 8])
-def test_heads_of_one_width_are_not_filled_up(removed):
-    sizes = {"hidden": 48, "heads": 2, "ffn": 40}  # heads of 24
-    model = random_model(axes="inner", tie=True, closed=0.0, soft=False, sizes=sizes)
-    parts = model.gates.split(torch.zeros_like(model.gates.closed))
-    for name in ("query_key", "value_output"):
-        parts[f"1/{name}"].view(2, 24)[:, :removed] = True
-    parts["0/ffn"][:11] = True
-    model.gates.close(torch.cat(list(parts.values())))
-    folded, widths = fold_model(model, CANONICAL), widths_of(model)
-    assert widths[1].query == (24 - removed,) * 2
-    assert widths[0].ffn == 29
-    assert counted_macs(folded, 6) == 6 * macs_per_token(encoder_shape(model), widths, tokens=6)
-    assert filling(folded, widths, 6) == 0
 
 
 @pytest.mark.slow
