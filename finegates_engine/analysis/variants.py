@@ -41,6 +41,7 @@ _WORDS: dict[str, dict[Any, str]] = {
     "gates.kurtosis": {True: "kurtosis weights"},
     "gates.anneal": {True: "annealed"},
     "model.train_biases": {False: "biases frozen"},
+    "model.low_rank": {0: "no low-rank update"},
     "model.pooling": {"model": "own pooler", "mean": "mean pooling"},
 }
 _FORMS = {
@@ -50,7 +51,7 @@ _FORMS = {
     "train.path_rate": "rates x{:g}",
     "task.max_train_samples": "{:,.0f} rows",
 }
-_MOST_TELLING = ("method_options", *_WORDS, "model.low_rank", "gates.distill", "train.epochs")
+_MOST_TELLING = ("method_options", *_WORDS, "gates.distill", "train.epochs")
 """Settings in the order in which a name mentions them; others follow."""
 
 _NAMED = 3

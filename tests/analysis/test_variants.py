@@ -47,6 +47,18 @@ def test_other_settings_are_another_variant_with_a_name(rows_of):
     assert sorted(names) == ["", "all axes", "all axes, not tied"]
 
 
+def test_the_papers_gates_without_a_low_rank_update_are_named_so(rows_of):
+    paper = make_config(tie=False, axes="all")
+    none, large = (replace(paper, model=replace(paper.model, low_rank=rank)) for rank in (0, 32))
+    rows = rows_of(make_config(), none, large)
+    names = rows.groupby("curve")["variant"].first().tolist()
+    assert sorted(names) == [
+        "",
+        "all axes, not tied, no low-rank update",
+        "all axes, not tied, rank 32",
+    ]
+
+
 def test_all_rows_are_no_variant_beside_the_first_ones(rows_of):
     some = RunConfig(task=TaskConfig(name="agreement", max_train_samples=4000))
     rows = rows_of(make_config(), some)
