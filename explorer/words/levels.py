@@ -26,6 +26,9 @@ from finegates_engine.ladder import RUNGS
 SHOWN = 7
 """Curves shown before anyone chooses."""
 
+_FLOOR = "probe"
+"""Far below all others it would take up the scale: shown at first where it is alone."""
+
 _TOLD = ("curve", "run_ids", "seeds", "method", "strategy", "variant", "backbone", "target_unit")
 _TOLD += tuple(RUNGS)
 """What a curve and its hover need of a level."""
@@ -77,6 +80,8 @@ def default_curves(levels: pd.DataFrame) -> list[int]:
     ranked = own.sort_values(["plain", "count", "score"], ascending=False)
     best = ranked.groupby(["method", "strategy"], sort=False).head(1)
     best = best[~best.index.isin(_inside_another(levels))]
+    floor = best["method"] == _FLOOR
+    best = best if floor.all() else best[~floor]
     known = {name: place for place, name in enumerate(METHODS)}
     place = best["method"].map(lambda name: known.get(name, len(known)))
     first = best.assign(place=place).sort_values(["place", "plain"], ascending=[True, False])
