@@ -84,6 +84,9 @@ def test_of_many_methods_the_rivals_that_finegates_is_held_against_are_shown(sho
     frame = pd.concat(many, ignore_index=True)
     chosen = frame[frame["curve"].isin(levels.default_curves(frame))]["method"]
     assert {"finegates", "taylor", "random", "magnitude", "lora", "full"} < set(chosen)
+    assert "probe" not in set(chosen)
+    alone = frame[frame["method"] == "probe"]
+    assert levels.default_curves(alone) == alone["curve"].tolist()
 
 
 def test_start_of_a_path_is_not_a_curve_of_its_own(shown):
