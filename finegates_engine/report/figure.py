@@ -8,7 +8,8 @@ from html import escape
 from operator import itemgetter
 
 from finegates_engine.metrics import METRICS
-from finegates_engine.report.levels import Curve, TaskResults, fall_of_one_point
+from finegates_engine.report.fall import fall_of_one_point
+from finegates_engine.report.levels import Curve, TaskResults
 from finegates_engine.tasks import TASKS
 
 ACCENT, GREY = "#D55E00", "#999999"

@@ -14,11 +14,10 @@ from finegates_engine.analysis.level_draws import (
     level_interval,
     level_scores,
 )
-from finegates_engine.analysis.tradeoff import ZERO, curve_levels, is_baseline
+from finegates_engine.analysis.tradeoff import curve_levels, is_baseline
 from finegates_engine.analysis.variants import curve_rows
 from finegates_engine.errors import UserError
 from finegates_engine.method_table import METHODS
-from finegates_engine.metrics import METRICS
 from finegates_engine.runs.store import RunStore
 
 
@@ -76,17 +75,6 @@ class TaskResults:
     curves: tuple[Curve, ...]
 
 
-@dataclass(frozen=True)
-class Fall:
-    """Where a curve has lost one point against its own level with nothing removed."""
-
-    share: float | None
-    """Share of the encoder's weights, on the line between two levels. None: nowhere measured."""
-
-    last: float
-    """The largest share measured."""
-
-
 def results_of(store: RunStore) -> list[TaskResults]:
     """Results of each task of a store, by task."""
     frame = store.frame()
@@ -96,23 +84,6 @@ def results_of(store: RunStore) -> list[TaskResults]:
     levels["baseline"] = is_baseline(levels)
     keys = ["task", "metric", "split"]
     return [_task(store, own) for _, own in levels.groupby(keys, sort=True)]
-
-
-def fall_of_one_point(curve: Curve, metric: str) -> Fall | None:
-    """Where the mean score is first a point below that with nothing removed; None without one."""
-    first = curve.levels[0]
-    if first.removed > ZERO or len(curve.levels) < 2:
-        return None
-    spec, sign = METRICS[metric], 1.0 if METRICS[metric].better == "higher" else -1.0
-    before, drop_before = first, 0.0
-    for level in curve.levels[1:]:
-        drop = sign * (first.interval.mean - level.interval.mean)
-        if drop >= spec.point:
-            part = (spec.point - drop_before) / (drop - drop_before)
-            share = before.removed + part * (level.removed - before.removed)
-            return Fall(share, curve.levels[-1].removed)
-        before, drop_before = level, drop
-    return Fall(None, curve.levels[-1].removed)
 
 
 def paired(a: Curve, b: Curve) -> list[tuple[float, Interval]]:

@@ -4,12 +4,8 @@ from collections.abc import Sequence
 
 from finegates_engine.analysis.intervals import Interval
 from finegates_engine.metrics import METRICS
-from finegates_engine.report.levels import (
-    Curve,
-    TaskResults,
-    fall_of_one_point,
-    paired,
-)
+from finegates_engine.report.fall import Fall, fall_of_one_point
+from finegates_engine.report.levels import Curve, TaskResults, paired
 from finegates_engine.report.paper import paper_rows
 from finegates_engine.tasks import TASKS
 from finegates_engine.text.format import MISSING, count_text, score_text, share_text
@@ -31,7 +27,7 @@ def index_page(results: Sequence[TaskResults], command: str) -> str:
                 plain(ours.label),
                 f"{share_text(first.removed)}: {interval_text(first.interval)}",
                 _against_full(task),
-                MISSING if fall is None else _fall_words(fall.share, fall.last),
+                MISSING if fall is None else _fall_words(fall),
                 count_text(first.trained),
             ]
         )
@@ -55,8 +51,9 @@ def index_page(results: Sequence[TaskResults], command: str) -> str:
 _READING = (
     "Scores are means over seeds with 95% intervals: evaluation rows resampled, and seeds by "
     "Student's t; with one seed rows only. One point is 0.01 of the metric, counted from the "
-    "curve's own level with nothing removed, on the line between two measured levels. Differences "
-    "are over the seeds that both curves have, or over all where they share none."
+    "curve's own level with nothing removed, on the line between two measured levels; its interval "
+    "varies rows and seeds of all levels together. Differences are over the seeds that both curves "
+    "have, or over all where they share none."
 )
 
 
@@ -109,14 +106,18 @@ def _curve_part(curve: Curve, metric: str) -> str:
     ]
     heads = ("Encoder weights removed", METRICS[metric].label, "Seeds", "Trained parameters")
     fall = fall_of_one_point(curve, metric)
-    words = "" if fall is None else f"\n\nOne point lost: {_fall_words(fall.share, fall.last)}."
+    words = "" if fall is None else f"\n\nOne point lost: {_fall_words(fall)}."
     return f"## {plain(curve.label)}\n\nBackbone: {curve.backbone}.\n\n{table(heads, rows)}{words}"
 
 
-def _fall_words(share: float | None, last: float) -> str:
-    if share is None:
-        return f"not up to {share_text(last)}, the most that was measured"
-    return f"{share_text(share)} removed"
+def _fall_words(fall: Fall) -> str:
+    """43.2% removed (12.0% to more than 70.0%)."""
+    beyond = f"more than {share_text(fall.last)}"
+    low, high = (beyond if end is None else share_text(end) for end in (fall.low, fall.high))
+    interval = low if low == high else f"{low} to {high}"
+    if fall.share is None:
+        return f"not up to {share_text(fall.last)}, the most that was measured ({interval})"
+    return f"{share_text(fall.share)} removed ({interval})"
 
 
 def _points_table(points: Sequence[Curve]) -> str:

@@ -1,4 +1,4 @@
-"""What a store's runs say: levels, where a point is lost, pages and the picture."""
+"""What a store's runs say: levels, pages and the picture."""
 
 import dataclasses
 import xml.etree.ElementTree as ET
@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from explorer_stores import write_full
+from report_curves import simple_curve
 from run_examples import make_config, make_result
 from typer.testing import CliRunner
 
@@ -17,38 +18,13 @@ from finegates_engine.errors import UserError
 from finegates_engine.report.figure import results_svg
 from finegates_engine.report.folder import report_files, write_report
 from finegates_engine.report.levels import (
-    Curve,
     Level,
     TaskResults,
-    fall_of_one_point,
     paired,
     results_of,
 )
 from finegates_engine.report.paper import PAPER, paper_rows
 from finegates_engine.runs.store import RunStore
-
-
-def curve(*levels):
-    """A curve of (share removed, score)."""
-    none = LevelScores(np.zeros(1), np.zeros(1), "")
-    made = [Level(x, Interval(y, y, y, 1, "rows"), 10.0, {0: none}) for x, y in levels]
-    return Curve("A", "finegates", "path", "", "B", False, tuple(made))
-
-
-def test_one_point_is_lost_on_the_line_between_two_levels():
-    fall = fall_of_one_point(curve((0, 0.9), (0.2, 0.895), (0.4, 0.875)), "accuracy")
-    assert fall.share == pytest.approx(0.25)
-    assert fall.last == 0.4
-
-
-def test_a_curve_that_loses_less_than_a_point_says_how_far_it_was_measured():
-    fall = fall_of_one_point(curve((0, 0.9), (0.7, 0.895)), "accuracy")
-    assert (fall.share, fall.last) == (None, 0.7)
-
-
-def test_a_curve_without_a_level_at_nothing_removed_has_no_fall():
-    assert fall_of_one_point(curve((0.1, 0.9), (0.7, 0.5)), "accuracy") is None
-    assert fall_of_one_point(curve((0, 0.9)), "accuracy") is None
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +108,8 @@ def test_curves_are_held_against_each_other_on_the_seeds_that_both_have():
         by_seed = {i: LevelScores(np.array([y]), np.full(9, y), "") for i, y in enumerate(scores)}
         return Level(0.4, Interval(0, 0, 0, len(scores), "rows"), 1.0, by_seed)
 
-    a = dataclasses.replace(curve(), levels=(level(0.9, 0.5, 0.1),))
-    b = dataclasses.replace(curve(), levels=(level(0.8),))
+    a = dataclasses.replace(simple_curve(), levels=(level(0.9, 0.5, 0.1),))
+    b = dataclasses.replace(simple_curve(), levels=(level(0.8),))
     ((removed, interval),) = paired(a, b)
     assert (removed, interval.mean) == (0.4, pytest.approx(0.1))
 
@@ -148,7 +124,9 @@ def test_index_says_how_far_full_finetuning_is(tmp_path):
 
 
 def test_names_stand_apart_inside_the_panel_however_close_their_curves_end():
-    curves = [dataclasses.replace(curve((0, 0.9), (0.7, 0.5)), label=f"c{i}") for i in range(9)]
+    curves = [
+        dataclasses.replace(simple_curve((0, 0.9), (0.7, 0.5)), label=f"c{i}") for i in range(9)
+    ]
     made = results_svg([TaskResults("sst2", "accuracy", "validation", 9, "all", tuple(curves))])
     nodes = [node for node in ET.fromstring(made).iter() if (node.text or "").startswith("c")]
     heights = sorted(float(node.attrib["y"]) for node in nodes)
