@@ -20,9 +20,9 @@ COLORS = {  # Okabe-Ito
     "random": GREY,
     "full": "#222222",
     "lora": "#009E73",
-    "probe": "#666666",
 }
-"""Methods that are drawn; a path of FineGates has ACCENT. The tables have all."""
+"""Methods that are drawn; a path of FineGates has ACCENT. The tables have all: a linear probe would
+take up the scale."""
 
 _PANEL, _COLUMNS = (430, 280), 2
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 122, 34, 44
@@ -93,9 +93,12 @@ def _title(task: TaskResults) -> str:
     fall = fall_of_one_point(ours, task.metric)
     if fall is None:
         return name
-    within = fall.last if fall.share is None else fall.share
-    most = max(level.removed for level in ours.levels if level.removed <= within)
-    return f"{name}: {100 * most:.0f}% removed within one point"
+    if fall.share is None:
+        return f"{name}: no point lost up to {fall.last:.0%}"
+    low, high = (
+        f"over {fall.last:.0%}" if end is None else f"{end:.0%}" for end in (fall.low, fall.high)
+    )
+    return f"{name}: one point lost at {fall.share:.0%} ({low} to {high})"
 
 
 def _axes(x: Scale, y: Scale, low: float, high: float, right: float) -> list[str]:
