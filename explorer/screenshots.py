@@ -145,8 +145,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", default=str(ROOT / "cached_runs"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
-    parser.add_argument("--only", default="", help="only pictures whose name begins so")
+    parser.add_argument("--only", default="", help="only pages whose name begins so")
     arguments = parser.parse_args()
+    if not any(name.startswith(arguments.only) for name in PAGES):
+        parser.error(f"--only {arguments.only}: no page begins so. Pages: {', '.join(PAGES)}.")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         name = Path(arguments.store).resolve().name

@@ -20,7 +20,12 @@ from finegates_engine.analysis.level_draws import (
     speed_up,
 )
 from finegates_engine.analysis.recommend import Candidate, LimitName
-from finegates_engine.analysis.tradeoff import ZERO, is_baseline, representative
+from finegates_engine.analysis.tradeoff import (
+    ZERO,
+    is_baseline,
+    on_shared_seeds,
+    representative,
+)
 from finegates_engine.errors import UserError
 from finegates_engine.parity import read_certificate
 from finegates_engine.timing.stored import DENSE, PRUNED
@@ -75,7 +80,7 @@ def default_methods(methods: Iterable[str]) -> list[str]:
 def timings(
     store: loaders.Store, rows: pd.DataFrame
 ) -> dict[latencies.Passport, dict[str, latencies.Timed]]:
-    """Passport -> run -> what was timed; this machine's first, then those with the most runs."""
+    """Passport -> run -> what was timed; this machine's first, then CPUs', then the most runs."""
     found: dict[latencies.Passport, dict[str, latencies.Timed]] = {}
     memo, versions = loaders.memo("timed cells", 4096), loaders.listing(store).versions
     for run in rows.loc[rows["has_timings"], "run_id"].unique():
@@ -87,9 +92,9 @@ def timings(
         for passport, timed in cells.items():
             found.setdefault(passport, {})[run] = timed
 
-    def order(passport: latencies.Passport) -> tuple[bool, int, str]:
-        runs = found[passport]
-        return (not next(iter(runs.values())).here, -len(runs), passport.code)
+    def order(passport: latencies.Passport) -> tuple[bool, bool, int, str]:
+        runs, device = found[passport], passport.setting.device
+        return (not next(iter(runs.values())).here, device != "cpu", -len(runs), passport.code)
 
     return {passport: found[passport] for passport in sorted(found, key=order)}
 
@@ -102,23 +107,30 @@ def pool(
     unit: DropUnit,
     cells: Mapping[str, latencies.Timed],
 ) -> Pool:
-    """The candidates. cells: run -> its timing in the chosen setting."""
+    """The candidates. cells: run -> its timing in the chosen setting.
+
+    A drop is over the seeds that a level and the reference both have, where there are any.
+    """
     metric, split = str(reference["metric"]), str(reference["split"])
-    drawn = level_scores.scores(store, metric, split, [reference["run_ids"], *levels["run_ids"]])
-    base = drawn[reference["run_ids"]]
-    if isinstance(base, str):
-        raise UserError(f"What a drop is counted from cannot be used: {base}")
-    score_of = rows.drop_duplicates("run_id").set_index("run_id")["score"]
+    known = rows.drop_duplicates("run_id").set_index("run_id")
+    score_of, seed_of = known["score"], dict(known["seed"])
+    pairs = {
+        runs: on_shared_seeds(runs, reference["run_ids"], seed_of) for runs in levels["run_ids"]
+    }
+    wanted = [reference["run_ids"], *(runs for pair in pairs.values() for runs in pair)]
+    drawn = level_scores.scores(store, metric, split, wanted)
+    if isinstance(whole := drawn[reference["run_ids"]], str):
+        raise UserError(f"What a drop is counted from cannot be used: {whole}")
     certified = set(rows.loc[rows["has_certificate"], "run_id"])
     several = levels["backbone"].nunique() > 1
     found, labels, by_key, left_out = [], {}, {}, {}
     for level in levels.to_dict("records"):
         runs: level_scores.Runs = level["run_ids"]
         label = level_label(level, backbone=several)
-        own = drawn[runs]
+        own, base = (drawn[some] for some in pairs[runs])
         try:
-            if isinstance(own, str):
-                raise UserError(own)
+            if isinstance(own, str) or isinstance(base, str):
+                raise UserError(str(own if isinstance(own, str) else base))
             drop = score_drop(metric, own, base, unit=unit)
         except UserError as error:
             left_out[label] = str(error)
@@ -133,9 +145,8 @@ def pool(
         if run in cells:
             measured |= _times(store, run, cells[run])
         key = "~".join(runs)
-        found.append(
-            Candidate(key, run, level["folded_encoder_fraction"], level["score"], measured)
-        )
+        means = (float(one.scores.mean()) for one in (own, base))
+        found.append(Candidate(key, run, level["folded_encoder_fraction"], *means, measured))
         labels[key], by_key[key] = label, pd.Series(level)
     return Pool(found, labels, by_key, left_out, sum("p95_ms" in c.measured for c in found))
 

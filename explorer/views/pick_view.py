@@ -87,8 +87,9 @@ def _facts(shown: Candidate, found: Recommendation, asked: Asked) -> None:
 def _explained(name: LimitName, asked: Asked) -> str:
     if name == "drop":
         return (
-            f"Counted from: {parts.plain(pick_words.reference_text(asked.reference))}. The "
-            "probability is the share of draws of rows and seeds within the limit. "
+            f"Counted from: {parts.plain(pick_words.reference_text(asked.reference))}; a level "
+            "with fewer seeds is compared on the seeds that both have. "
+            "The probability is the share of draws of rows and seeds within the limit. "
             f"{explain('interval')}"
         )
     if name == "size_mb":

@@ -23,6 +23,7 @@ from finegates_engine.metrics import METRICS
 
 _DIGITS: dict[LimitName, int] = {"drop": 1, "size_mb": 1, "p95_ms": 2, "speedup": 2}
 _SURE = (0.005, 0.995)
+_ONE_SEED = "one seed, rows only"
 
 
 def probability_text(probability: float | None) -> str:
@@ -84,9 +85,9 @@ def answer(
         title = f"{removed} without a loss of {metric}"
     low, high = range_text(*drop.interval).split(" to ")
     high += " points" if limits.drop_unit == "points" else "%"
-    rows = "rows and seeds" if drop.kind == "rows and seeds" else "one seed, rows only"
+    rows = "rows and seeds" if drop.kind == "rows and seeds" else _ONE_SEED
     return title, (
-        f"{labels[best.key]}: {best.score:.3f} against {reference['score']:.3f} of "
+        f"{labels[best.key]}: {best.score:.3f} against {best.against:.3f} of "
         f"{curve_label(reference)} with nothing removed; drop {low} to {high} at 95% ({rows})."
     )
 
@@ -114,7 +115,8 @@ def runner_up(found: Recommendation, labels: Mapping[str, str], limits: Limits) 
     other = found.runner_up
     sure = _least_sure(found.verdicts[other.key].values())
     text = f"Runner-up: {labels[other.key]}, which {_loses(other, limits)}"
-    return f"{text}; {sure} sure." if sure else f"{text}."
+    kind = f" ({_ONE_SEED})" if other.measured["drop"].kind == "rows" else ""
+    return f"{text}; {sure} sure{kind}." if sure else f"{text}."
 
 
 def _loses(one: Candidate, limits: Limits) -> str:

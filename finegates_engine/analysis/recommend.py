@@ -99,6 +99,9 @@ class Candidate:
     removed: float
     """Share of the encoder's weights that leaves."""
     score: float
+    """Mean over the seeds that its drop is counted over."""
+    against: float
+    """That of what its drop is counted from, over those seeds."""
     measured: Mapping[LimitName, Measured]
     """What is known of it; a limit on anything else cannot be said to hold."""
 

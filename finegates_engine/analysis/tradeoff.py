@@ -3,7 +3,7 @@
 The rows come from `variants.curve_rows`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -109,6 +109,22 @@ def curve_levels(rows: pd.DataFrame) -> pd.DataFrame:
     levels = levels.reset_index()
     order = ["curve", "folded_encoder_fraction", "target"]
     return levels.sort_values(order, na_position="first", ignore_index=True)
+
+
+def on_shared_seeds(
+    a: Sequence[str], b: Sequence[str], seeds: Mapping[str, int]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Runs of two levels with the seeds that both have; all of both where they share none.
+
+    Other seeds would add what seeds differ by to what the levels differ by. seeds: run -> seed.
+    """
+    shared = {seeds[run] for run in a} & {seeds[run] for run in b}
+    if not shared:
+        return tuple(a), tuple(b)
+    return (
+        tuple(run for run in a if seeds[run] in shared),
+        tuple(run for run in b if seeds[run] in shared),
+    )
 
 
 def pareto_front(

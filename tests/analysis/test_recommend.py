@@ -16,7 +16,7 @@ def measured(value: float, spread: float = 0.0, kind: str = "rows") -> Measured:
 
 def level(removed: float, drop: float, *, spread: float = 0.0, key: str = "", **known: float):
     own = {"drop": measured(drop, spread)} | {n: measured(v) for n, v in known.items()}
-    return Candidate(key or f"{removed:g}", f"run-{removed:g}", removed, 0.9 - drop / 100, own)
+    return Candidate(key or f"{removed:g}", f"run-{removed:g}", removed, 0.9 - drop / 100, 0.9, own)
 
 
 LEVELS = [level(0.3, 0.2), level(0.5, 0.8), level(0.6, 1.3), level(0.7, 4.0)]

@@ -12,6 +12,7 @@ from finegates_engine.analysis.tradeoff import (
     is_baseline,
     largest_share,
     missing_levels,
+    on_shared_seeds,
     pareto_front,
     quantities,
     quantity,
@@ -146,3 +147,10 @@ def test_representative_run_is_nearest_to_the_mean():
 )
 def test_shares_as_people_say_them(share, words):
     assert share_words(share) == words
+
+
+def test_levels_are_compared_on_the_seeds_that_both_have():
+    seeds = {"a0": 0, "a1": 1, "a2": 2, "b1": 1, "b0": 0, "c5": 5}
+    assert on_shared_seeds(["a0", "a1", "a2"], ["b1"], seeds) == (("a1",), ("b1",))
+    assert on_shared_seeds(["a0", "a2"], ["b1", "b0"], seeds) == (("a0",), ("b0",))
+    assert on_shared_seeds(["a0", "a1"], ["c5"], seeds) == (("a0", "a1"), ("c5",))

@@ -127,6 +127,21 @@ def test_times_of_another_machine_are_said_to_be(timed, open_app, monkeypatch):
     loaders.memo("timed cells", 4096)._values.clear()
 
 
+def test_times_of_a_cpu_come_before_those_of_another_machines_gpu(timed, monkeypatch):
+    monkeypatch.setattr(latencies, "_here", lambda: ("Another CPU", 128))
+    kept = RunStore(timed)
+    machine = dataclasses.replace(this_machine(collect_environment()), accelerator="A GPU")
+    one, other = [name for name in kept.frame()["run_id"] if kept.load(name).certificate]
+    shutil.rmtree(kept.load(other).folder / "timings")  # so that the GPU timed more runs
+    for name in (one, other):
+        save_cells(kept, kept.load(name), machine, [make_cell(device="cuda")])
+    store = loaders.Store(str(timed), "with a GPU")
+    loaders.memo("timed cells", 4096)._values.clear()
+    found = candidates.timings(store, loaders.curves(store).rows)
+    assert [passport.setting.device for passport in found] == ["cpu", "cuda"]
+    loaders.memo("timed cells", 4096)._values.clear()
+
+
 @pytest.mark.parametrize("name", ["drop", "size", "p95", "faster"])
 @pytest.mark.parametrize("value", ["nan", "1e400", "-1e9", "../../etc", "<b>1</b>", "1,5"])
 def test_limit_that_is_no_number_is_said_and_left_out(name, value, full, open_app):
@@ -173,6 +188,28 @@ def test_references_are_the_ones_with_nothing_removed(full):
     found = candidates.references(levels[levels["task"] == "sst2"])
     assert (found["nothing"]["method"], found["nothing"]["seeds"]) == ("finegates", 3)
     assert found["baseline"]["method"] == "full"
+
+
+def test_a_drop_is_counted_over_the_seeds_that_both_levels_have(full):
+    """The full store's path has one seed, its level with nothing removed three."""
+    store = loaders.Store(str(full), "x")
+    curves = loaders.curves(store)
+    levels, rows = (table[table["task"] == "sst2"] for table in (curves.levels, curves.rows))
+    reference = candidates.references(levels)["nothing"]
+    chosen = levels[(levels["method"] == "finegates") & (levels["folded_encoder_fraction"] > 0)]
+    chosen = chosen[chosen["variant"] == ""]
+    found = candidates.pool(store, chosen, rows, reference, "points", {}).candidates
+    score = rows.drop_duplicates("run_id").set_index("run_id")["score"]
+    seeds = rows.drop_duplicates("run_id").set_index("run_id")["seed"]
+    assert {len(one.key.split("~")) for one in found} == {1, 3}
+    for one in found:
+        runs = one.key.split("~")
+        base = [run for run in reference["run_ids"] if seeds[run] in set(seeds[runs])]
+        assert one.score == pytest.approx(score[runs].mean())
+        assert one.against == pytest.approx(score[base].mean())
+        drop = one.measured["drop"]
+        assert drop.value == pytest.approx(100 * (one.against - one.score))
+        assert drop.kind == ("rows" if len(runs) == 1 else "rows and seeds")
 
 
 def test_bundle_that_cannot_be_made_says_why(full, open_app):
