@@ -9,7 +9,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 ENDS = {
     "explorer": "streamlit run explorer/app.py",
     "demo": "finegates demo",
-    "tests": "-m pytest",
+    "tests": "-m pytest -n 2 --dist loadfile",
 }
 
 
