@@ -93,12 +93,13 @@ def _title(task: TaskResults) -> str:
     fall = fall_of_one_point(ours, task.metric)
     if fall is None:
         return name
+    who = "path" if ours.strategy == "path" else ours.label
     if fall.share is None:
-        return f"{name}: no point lost up to {fall.last:.0%}"
+        return f"{name}: {who} loses no point up to {fall.last:.0%}"
     low, high = (
         f"over {fall.last:.0%}" if end is None else f"{end:.0%}" for end in (fall.low, fall.high)
     )
-    return f"{name}: one point lost at {fall.share:.0%} ({low} to {high})"
+    return f"{name}: {who} loses one point at {fall.share:.0%} ({low} to {high})"
 
 
 def _axes(x: Scale, y: Scale, low: float, high: float, right: float) -> list[str]:

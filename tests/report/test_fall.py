@@ -6,6 +6,8 @@ from report_curves import curve, level, simple_curve
 
 from finegates_engine.analysis.intervals import seed_error, student_t_quantile
 from finegates_engine.report.fall import fall_of_one_point, seed_noise
+from finegates_engine.report.figure import results_svg
+from finegates_engine.report.levels import TaskResults
 from finegates_engine.report.pages import _fall_words
 
 
@@ -83,3 +85,12 @@ def test_noise_of_seeds_is_students_t_of_their_mean(seeds):
     error, freedom = seed_error([together])
     found = np.quantile(noise[:, 0] - noise[:, 1], 0.95)
     assert found == pytest.approx(error * student_t_quantile(0.95, freedom), rel=0.03)
+
+
+def test_the_figure_says_whose_point_is_lost_where_and_how_surely():
+    def title(*levels):
+        made = simple_curve(*levels)
+        return results_svg([TaskResults("sst2", "accuracy", "validation", 9, "all", (made,))])
+
+    assert "SST-2: path loses one point at 25% (25% to 25%)" in title((0, 0.9), (0.5, 0.88))
+    assert "SST-2: path loses no point up to 70%" in title((0, 0.9), (0.7, 0.895))
