@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from explorer_stores import run_of
 from page_reader import address, texts
@@ -15,6 +16,9 @@ from timing_examples import make_cell, make_certificate
 
 from explorer.loading import candidates, latencies, loaders
 from explorer.processes import bundles
+from explorer.words import pick_words
+from finegates_engine.analysis.level_draws import Measured
+from finegates_engine.analysis.recommend import Candidate, Limits, recommend
 from finegates_engine.environment import collect_environment
 from finegates_engine.parity import to_bytes
 from finegates_engine.runs.store import RunStore
@@ -210,6 +214,18 @@ def test_a_drop_is_counted_over_the_seeds_that_both_levels_have(full):
         drop = one.measured["drop"]
         assert drop.value == pytest.approx(100 * (one.against - one.score))
         assert drop.kind == ("rows" if len(runs) == 1 else "rows and seeds")
+
+
+@pytest.mark.parametrize(("kind", "said"), [("rows", True), ("rows and seeds", False)])
+def test_a_runner_up_of_one_seed_is_said_to_be_one(kind, said):
+    drop = Measured(0.2, np.full(9, 0.2), kind)
+    levels = [
+        Candidate(f"{share}", "run", share, 0.9, 0.902, {"drop": drop}) for share in (0.3, 0.6)
+    ]
+    limits = Limits(drop=1.0)
+    words = pick_words.runner_up(recommend(levels, limits), {"0.3": "A", "0.6": "B"}, limits)
+    assert words.startswith("Runner-up: A, which loses 0.2 points; over 99% sure")
+    assert words.endswith("sure (one seed, rows only)." if said else "sure.")
 
 
 def test_bundle_that_cannot_be_made_says_why(full, open_app):
